@@ -1,0 +1,3 @@
+"""Farthing gets the right answer from language models for the fewest tokens."""
+
+__version__ = "0.1.0"
