@@ -1,0 +1,122 @@
+"""The only source of time, randomness and identifiers, so that tests own all three."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import random
+import time
+from typing import Protocol
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Clock(Protocol):
+    """Time, randomness and ids. `now` is unix seconds; `monotonic` never goes back; both are floats."""
+
+    def now(self) -> float: ...
+
+    def monotonic(self) -> float: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+    def random(self) -> float: ...
+
+    def token_bytes(self, count: int) -> bytes: ...
+
+    def new_id(self, prefix: str) -> str: ...
+
+
+class SystemClock:
+    """The machine's own clock and entropy."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(os.urandom(16))
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary start; for durations."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Suspend the task."""
+        await asyncio.sleep(max(0.0, seconds))
+
+    def random(self) -> float:
+        """Uniform in [0, 1). For jitter and weights, never for secrets."""
+        return self._random.random()
+
+    def token_bytes(self, count: int) -> bytes:
+        """Cryptographically strong bytes."""
+        return os.urandom(count)
+
+    def new_id(self, prefix: str) -> str:
+        """`prefix_` and 26 characters that sort by time of creation (the layout of ULID)."""
+        return f"{prefix}_{ulid(self.now(), self.token_bytes(10))}"
+
+
+class FakeClock:
+    """A clock that moves only when told, with seeded randomness. Sleepers wake in order of their time.
+
+    `await clock.advance(s)` moves it and lets every sleeper that is due run before it returns.
+    """
+
+    def __init__(self, *, start: float = 1_800_000_000.0, seed: int = 0) -> None:
+        self._now = start
+        self._monotonic = 0.0
+        self._rng = random.Random(seed)
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._count = 0
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        self._count += 1
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._monotonic + seconds, self._count, future))
+        await future
+
+    async def advance(self, seconds: float) -> None:
+        """Move on by `seconds`, waking sleepers one after the other at their own moments."""
+        target = self._monotonic + seconds
+        await self._settle()
+        while self._sleepers and self._sleepers[0][0] <= target:
+            due, _, future = heapq.heappop(self._sleepers)
+            self._now += due - self._monotonic
+            self._monotonic = due
+            if not future.done():
+                future.set_result(None)
+            await self._settle()
+        self._now += target - self._monotonic
+        self._monotonic = target
+
+    def random(self) -> float:
+        return self._rng.random()
+
+    def token_bytes(self, count: int) -> bytes:
+        return self._rng.randbytes(count)
+
+    def new_id(self, prefix: str) -> str:
+        return f"{prefix}_{ulid(self._now, self.token_bytes(10))}"
+
+    async def _settle(self) -> None:
+        # Tasks woken by one event may wake others; a handful of turns lets such chains run out.
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+def ulid(unix_seconds: float, entropy: bytes) -> str:
+    """48 bits of milliseconds and 80 bits of entropy in Crockford's base 32, lower case."""
+    number = (int(unix_seconds * 1000) << 80) | int.from_bytes(entropy[:10], "big")
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))

@@ -1,0 +1,1 @@
+"""Settings: `farthing.toml` and the environment become one frozen `Settings`."""

@@ -1,0 +1,100 @@
+"""The sockets: what a plug-in must offer. Each has a conformance test class in `farthing.testing`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from farthing.core.calls import CallRecord, Event, Head, Tally
+from farthing.core.models import Deployment, Kind, Offer, Plan, Route, Timeouts
+from farthing.core.private import PrivateStruct
+
+
+class Attempt(PrivateStruct):
+    """One try: this body, in this dialect, at this deployment.
+
+    body: already in `dialect`, with `model` as the provider names it. headers: the client's, to pass on.
+    want_deltas: the reader's events shall carry deltas.
+    """
+
+    call_id: str
+    deployment: Deployment
+    dialect: str
+    body: bytes
+    stream: bool
+    timeouts: Timeouts = Timeouts()
+    headers: tuple[tuple[str, str], ...] = ()
+    want_deltas: bool = False
+
+
+class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known once the provider's status line and headers are in (status is 2xx).
+
+    headers: lower-case names; only those that accounting or quota read and those worth passing on.
+    """
+
+    status: int = 200
+    request_id: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Answer(Protocol):
+    """A provider's answer under way. Iterate `events` once, to the end or to an error.
+
+    `events` raises the UpstreamError tree. A stream that stops before its protocol's end mark raises
+    UpstreamTruncatedError; it never ends quietly. `tally` is right at every moment for what was read.
+    """
+
+    @property
+    def head(self) -> AnswerHead: ...
+
+    @property
+    def tally(self) -> Tally: ...
+
+    @property
+    def events(self) -> AsyncIterator[Event]: ...
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """Somebody who answers model calls. One instance per configured provider (connection)."""
+
+    def dialects(self, deployment: Deployment, kind: Kind) -> tuple[str, ...]:
+        """The codecs it speaks natively for this deployment, the preferred one first; empty: none."""
+        ...
+
+    def open(self, attempt: Attempt) -> AbstractAsyncContextManager[Answer]:
+        """Send the attempt. Entering waits for the answer's head; leaving early cancels upstream.
+
+        Raises the UpstreamError tree (and ContentFilteredError, ContextTooLongError) when entered.
+        """
+        ...
+
+    async def models(self) -> tuple[str, ...]:
+        """The names it offers now, without a paid call. Raises UpstreamError; may be empty."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release connections. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Chooses where a call goes. Pure: the same head, route and offers give the same plan."""
+
+    def plan(self, head: Head, route: Route, offers: Sequence[Offer], *, draw: float) -> Plan:
+        """Order the offers. draw: a uniform random number in [0, 1) from the clock, for weights."""
+        ...
+
+
+@runtime_checkable
+class CallSink(Protocol):
+    """Receives the record of every finished call (metrics, traces, access log). Must not block or raise."""
+
+    def record(self, call: CallRecord) -> None:
+        """Take the record. Called once per call, after settlement."""
+        ...
