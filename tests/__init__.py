@@ -1,0 +1,1 @@
+"""The specification, room by room: tests/<room>/ mirrors src/farthing/<room>/."""
