@@ -1,0 +1,108 @@
+"""What becomes of one dialect's own fields in another: listed as dropped, or refused by meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from farthing.core.chat import ChatRequest
+from farthing.core.errors import UntranslatableError
+from farthing.core.messages import Message, OpaquePart, Part, ToolResultPart
+from farthing.core.private import Extra
+
+#: Request fields, by source dialect, whose loss would change what is answered, where it is computed or
+#: what state it builds on. Every other unknown field is listed in `farthing-dropped`.
+REFUSED: dict[str, frozenset[str]] = {
+    "openai-chat": frozenset(
+        {"audio", "functions", "function_call", "logit_bias", "modalities", "web_search_options"}
+    ),
+    "openai-responses": frozenset(
+        {"background", "conversation", "max_tool_calls", "previous_response_id", "prompt"}
+    ),
+    "anthropic-messages": frozenset(
+        {"container", "context_management", "fallbacks", "inference_geo", "mcp_servers"}
+    ),
+    "google-generate": frozenset(
+        {"cachedContent", "continuationToken", "imageConfig", "responseModalities", "speechConfig"}
+    ),
+}
+
+#: JSON texts of a refused field that ask for nothing, so that it may be dropped after all.
+_IDLE = {b"null", b"false", b"[]", b"{}", b'["text"]', b'["TEXT"]'}
+
+
+def foreign_fields(request: ChatRequest, dialect: str) -> list[str]:
+    """Paths of the fields of another dialect that `dialect` cannot say; empty within one dialect.
+
+    Covers the request's own extra fields and those of its messages, parts and tools. Raises
+    UntranslatableError, naming the field, for those in `REFUSED` and for opaque parts and built-in
+    tools of another dialect.
+    """
+    if request.dialect == dialect:
+        return []
+    refused = REFUSED.get(request.dialect, frozenset())
+    dropped = []
+    for name, raw in request.extra.items():
+        if bytes(raw).strip() in _IDLE and name in refused:
+            continue
+        if name in refused:
+            raise untranslatable(name, request.dialect, dialect)
+        dropped.append(name)
+    for number, message in enumerate(request.messages):
+        dropped += _of_message(message, f"messages[{number}]", dialect)
+    for number, tool in enumerate(request.tools):
+        if tool.kind != "function":
+            raise untranslatable(
+                f"tools[{number}]", request.dialect, dialect, what=f"tool '{tool.kind}'"
+            )
+        dropped += _of_extra(tool.extra, f"tools[{number}]")
+    return dropped
+
+
+def foreign_message_fields(message: Message, path: str, dialect: str) -> list[str]:
+    """The same for one message of an answer; opaque parts are listed instead of refused.
+
+    An answer has been paid for: what a client's dialect cannot show of it is named, not thrown away
+    together with the rest.
+    """
+    dropped = _of_extra(message.extra, path)
+    for number, part in enumerate(message.parts):
+        place = f"{path}.content[{number}]"
+        if isinstance(part, OpaquePart):
+            if part.dialect != dialect:
+                dropped.append(f"{place}.{part.kind}")
+        else:
+            dropped += _of_extra(part.extra, place)
+    return dropped
+
+
+def untranslatable(
+    path: str, source: str, target: str, *, what: str = "field"
+) -> UntranslatableError:
+    """The refusal of a field, tool or part that `target` has no words for."""
+    return UntranslatableError(
+        f"The {what} at '{path}' of this {source} request has no equivalent in {target}, "
+        "and leaving it out would change the answer.",
+        hint=f"Remove it, or send the call to a model that is served in {source}.",
+        param=path,
+    )
+
+
+def _of_message(message: Message, path: str, dialect: str) -> Iterator[str]:
+    yield from _of_extra(message.extra, path)
+    for number, part in enumerate(message.parts):
+        yield from _of_part(part, f"{path}.content[{number}]", dialect)
+
+
+def _of_part(part: Part, path: str, dialect: str) -> Iterator[str]:
+    if isinstance(part, OpaquePart):
+        if part.dialect != dialect:
+            raise untranslatable(path, part.dialect, dialect, what=f"content part '{part.kind}'")
+        return
+    yield from _of_extra(part.extra, path)
+    if isinstance(part, ToolResultPart):
+        for number, inner in enumerate(part.content):
+            yield from _of_part(inner, f"{path}.content[{number}]", dialect)
+
+
+def _of_extra(extra: Extra, path: str) -> list[str]:
+    return [f"{path}.{name}" for name in extra]
