@@ -80,6 +80,8 @@ class FarthingError(Exception):
         self.retry_after_s = retry_after_s
         self.upstream_status = upstream_status
         self.upstream_code = upstream_code
+        #: The call it belongs to; set by the gateway, so that faces can name it to the caller.
+        self.call_id: str | None = None
         if code is not None:
             self.code = code
         if status is not None:
@@ -250,11 +252,15 @@ class UnknownPriceError(FarthingError):
 
 
 class UpstreamError(FarthingError):
-    """The provider failed. Retryable unless a subclass says otherwise."""
+    """The provider failed. Retryable unless a subclass says otherwise.
+
+    was_sent: whether bytes of the request may have reached the provider (it may then bill them).
+    """
 
     code = "upstream_failed"
     status = 502
     retryable = True
+    was_sent = True
 
 
 class UpstreamUnreachableError(UpstreamError):
