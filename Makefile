@@ -30,7 +30,7 @@ bench: .venv/.test ## Measure every claim; results go to benchmarks/results
 
 docs: .venv/.site ## Regenerate docs/reference and build the site
 	@$(RUN) tools/generate_reference.py
-	@$(RUN) -m mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 format: .venv/.test ## Format the code and apply safe fixes
 	@$(RUN) -m ruff check --fix --quiet || true

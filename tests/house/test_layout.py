@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from pathlib import Path
 
 import pytest
@@ -80,11 +79,23 @@ def test_broad_excepts_say_which_border_they_guard() -> None:
 def _broad_excepts(module: Module) -> list[tuple[int, bool]]:
     lines = module.text.splitlines()
     found = []
-    for index, line in enumerate(lines):
-        if re.match(r"\s*except\s*(\(?(Base)?Exception\b.*)?:", line):
-            is_explained = any("#" in near for near in lines[max(0, index - 1) : index + 2])
-            found.append((index + 1, is_explained))
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not _reraises(node):
+            near = lines[max(0, node.lineno - 2) : node.lineno + 1]
+            found.append((node.lineno, any("#" in line for line in near)))
     return found
+
+
+def _is_broad(caught: ast.expr | None) -> bool:
+    names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(
+        name is None or (isinstance(name, ast.Name) and name.id in {"Exception", "BaseException"})
+        for name in names
+    )
+
+
+def _reraises(handler: ast.ExceptHandler) -> bool:
+    return any(isinstance(node, ast.Raise) and node.exc is None for node in ast.walk(handler))
 
 
 def _function_lengths(path: Path) -> dict[str, int]:
