@@ -13,7 +13,10 @@ from farthing.core.errors import FarthingError, did_you_mean
 #: command → (module:attribute, one line of help). The help lines live here so that `--help` imports nothing.
 COMMANDS = {
     "up": ("farthing.cli.up:up", "Start the gateway."),
-    "demo": ("farthing.cli.demo:demo", "Watch the gateway at work on simulated regions, without a key."),
+    "demo": (
+        "farthing.cli.demo:demo",
+        "Watch the gateway at work on simulated regions, without a key.",
+    ),
     "ask": ("farthing.cli.ask:ask", "Ask a model one question."),
     "doctor": ("farthing.cli.doctor:doctor", "Explain what is wrong here and how to fix it."),
     "config": ("farthing.cli.config:config", "Check, show and import settings."),

@@ -61,7 +61,7 @@ class Request(PrivateStruct):
     dialect: name of a codec in `farthing.wire.dialects`; the answer comes back in the same dialect.
     headers: those of the client that the provider should see (`anthropic-beta`, …), lower-case names.
     tags: from `x-farthing-tags`, added to the caller's. session: conversation id, for sticky routing.
-    use_cache: None leaves it to key and route.
+    use_cache: None leaves it to key and route. traceparent: W3C trace context of the client.
     """
 
     dialect: str
@@ -73,6 +73,7 @@ class Request(PrivateStruct):
     session: str | None = None
     idempotency_key: str | None = None
     use_cache: bool | None = None
+    traceparent: str | None = None
 
 
 class EventKind(IntEnum):
@@ -91,7 +92,8 @@ class Event(PrivateStruct):
     """One piece of an answer: the bytes to send on, and, when somebody asked, their meaning.
 
     wire: complete SSE frame with its blank line, or a whole JSON body (kind WHOLE).
-    deltas: None unless the reader was opened with `want_deltas`.
+    deltas: None unless the reader was opened with `want_deltas`; an event of kind ERROR always carries
+    its `Failed` delta.
     """
 
     wire: bytes
@@ -165,6 +167,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     time_to_first_token_s: float | None = None
     overhead_s: float = 0.0
     dropped: tuple[str, ...] = ()
+    traceparent: str | None = None
 
     @property
     def nanodollars(self) -> int:

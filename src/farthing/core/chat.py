@@ -12,7 +12,9 @@ from farthing.core.private import Extra, PrivateStruct
 from farthing.core.usage import Usage
 
 #: Why a choice ended. `other` keeps a vendor's reason that has no common word (see `Choice.raw_finish`).
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "other"]
+FinishReason = Literal[
+    "stop", "length", "tool_calls", "content_filter", "refusal", "pause", "other"
+]
 
 
 class Tool(PrivateStruct):

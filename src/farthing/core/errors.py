@@ -82,6 +82,8 @@ class FarthingError(Exception):
         self.upstream_code = upstream_code
         #: The call it belongs to; set by the gateway, so that faces can name it to the caller.
         self.call_id: str | None = None
+        #: Whether the request may have reached the provider (and so may be billed); transports clear it.
+        self.was_sent = True
         if code is not None:
             self.code = code
         if status is not None:

@@ -12,7 +12,9 @@ from farthing.core.prices import Price
 #: What a call asks for. One kind, one pair of request and answer types.
 Kind = Literal["chat", "embed"]
 
-Capability = Literal["tools", "images", "audio", "files", "json_schema", "reasoning", "stream", "embeddings"]
+Capability = Literal[
+    "tools", "images", "audio", "files", "json_schema", "reasoning", "stream", "embeddings"
+]
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,7 +32,9 @@ def parse_dollars(text: str) -> Nanodollars:
     if not (whole + fraction).isdigit() or not (whole + fraction).isascii():
         raise ValueError(f"{text!r} is not an amount of dollars; write it like 25 or 0.50")
     if len(fraction) > 9:
-        raise ValueError(f"{text!r} has more than nine decimals; the smallest amount is $0.000000001")
+        raise ValueError(
+            f"{text!r} has more than nine decimals; the smallest amount is $0.000000001"
+        )
     return Nanodollars(int(whole or "0") * NANO_PER_DOLLAR + int(fraction.ljust(9, "0") or "0"))
 
 

@@ -10,7 +10,12 @@ from farthing.core.usage import Usage
 #: The service tiers that vendors price apart. `standard` is what a call gets when it asks for nothing.
 TIERS = ("standard", "batch", "flex", "priority")
 #: Vendors' other words for a tier (OpenAI answers `default`, Anthropic `standard_only`).
-TIER_ALIASES = {"default": "standard", "auto": "standard", "standard_only": "standard", "on_demand": "standard"}
+TIER_ALIASES = {
+    "default": "standard",
+    "auto": "standard",
+    "standard_only": "standard",
+    "on_demand": "standard",
+}
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -123,7 +128,9 @@ def itemise(usage: Usage, rates: Rates) -> tuple[LineItem, ...]:
         LineItem(item="input", units=plain, rate=rates.input),
         LineItem(item="cached_input", units=cached, rate=_or(rates.cached_input, rates.input)),
         LineItem(item="cache_write", units=write_5m, rate=cache_write),
-        LineItem(item="cache_write_1h", units=write_1h, rate=_or(rates.cache_write_1h, cache_write)),
+        LineItem(
+            item="cache_write_1h", units=write_1h, rate=_or(rates.cache_write_1h, cache_write)
+        ),
         LineItem(item="input_audio", units=audio, rate=input_audio),
         LineItem(
             item="cached_input_audio",
@@ -132,12 +139,18 @@ def itemise(usage: Usage, rates: Rates) -> tuple[LineItem, ...]:
         ),
         LineItem(item="input_image", units=image, rate=_or(rates.input_image, rates.input)),
         LineItem(item="output", units=spoken, rate=rates.output),
-        LineItem(item="reasoning", units=usage.reasoning_tokens, rate=_or(rates.reasoning, rates.output)),
         LineItem(
-            item="output_audio", units=usage.output_audio_tokens, rate=_or(rates.output_audio, rates.output)
+            item="reasoning", units=usage.reasoning_tokens, rate=_or(rates.reasoning, rates.output)
         ),
         LineItem(
-            item="output_image", units=usage.output_image_tokens, rate=_or(rates.output_image, rates.output)
+            item="output_audio",
+            units=usage.output_audio_tokens,
+            rate=_or(rates.output_audio, rates.output),
+        ),
+        LineItem(
+            item="output_image",
+            units=usage.output_image_tokens,
+            rate=_or(rates.output_image, rates.output),
         ),
         LineItem(item="web_search", units=usage.web_search_requests, rate=rates.web_search),
         LineItem(item="request", units=1, rate=rates.request),
@@ -151,7 +164,9 @@ def cost(usage: Usage, price: Price, *, tier: str | None = None) -> Nanodollars:
     return to_nanodollars(sum(line.picodollars for line in itemise(usage, rates)))
 
 
-def upper_bound(price: Price, *, input_tokens: int, output_tokens: int, tier: str | None = None) -> Nanodollars:
+def upper_bound(
+    price: Price, *, input_tokens: int, output_tokens: int, tier: str | None = None
+) -> Nanodollars:
     """The most a call of this size can cost, whatever kinds of tokens it turns out to use.
 
     input_tokens, output_tokens: upper bounds of the counts. Every token is priced at the dearest rate of

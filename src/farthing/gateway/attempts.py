@@ -1,0 +1,367 @@
+"""Tries: one deployment after the other until an answer has begun, then its events to the end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from farthing.core.calls import AttemptRecord, Event, EventKind, Tally
+from farthing.core.errors import (
+    FarthingError,
+    RateLimitedError,
+    UpstreamError,
+    UpstreamRateLimitedError,
+    UpstreamTimeoutError,
+)
+from farthing.core.models import Deployment, Timeouts
+from farthing.core.protocols import Answer, Attempt
+from farthing.gateway import billing, retry
+from farthing.gateway.call import ABORTED, Call, CallHead
+from farthing.gateway.settlement import book
+from farthing.gateway.translate import AnswerTranslator, Prepared, failure_in, prepare
+
+#: Events that may still be taken back when the answer turns out incomplete: they wait for its end.
+_CLOSING = (EventKind.FINISH, EventKind.USAGE, EventKind.END)
+
+
+async def open_answer(call: Call) -> None:
+    """Try the plan's deployments in order, then repeat where that makes sense, until content has come.
+
+    Raises the error of the last try, RateLimitedError when all of them are out of quota, or at once an
+    error that holds everywhere.
+    """
+    settings = call.snapshot.settings.retry
+    budget = call.snapshot.retry_budget
+    budget.note_first()
+    failed: list[tuple[Deployment, FarthingError]] = []
+    for deployment in call.plan.steps[: settings.max_tries]:
+        error = await _try(call, deployment)
+        if error is None:
+            return
+        failed.append((deployment, error))
+    tries = len(failed)
+    for repeat in range(1, settings.same_deployment):
+        for deployment, last in list(failed)[: len(call.plan.steps)]:
+            pause = budget.pause_s(repeat, last)
+            if tries >= settings.max_tries or not retry.may_repeat_here(last) or pause is None:
+                continue
+            if not budget.take():
+                break
+            await call.snapshot.shared.clock.sleep(pause)
+            error = await _try(call, deployment)
+            if error is None:
+                return
+            tries += 1
+            failed.append((deployment, error))
+    raise _verdict(call, [error for _, error in failed])
+
+
+async def _try(call: Call, deployment: Deployment) -> FarthingError | None:
+    """One try. None: its answer has begun and is the call's. An error: another place may do better.
+
+    Raises what holds everywhere, and whatever stops the call.
+    """
+    running = Running(call, deployment)
+    try:
+        await running.open()
+    except FarthingError as error:
+        await running.fail(error)
+        if not retry.may_go_elsewhere(error):
+            raise
+        return error
+    except BaseException:
+        await running.abort()
+        raise
+    call.source = running.events()
+    return None
+
+
+def _verdict(call: Call, errors: list[FarthingError]) -> FarthingError:
+    if not all(isinstance(error, UpstreamRateLimitedError) for error in errors):
+        return errors[-1]
+    waits = [error.retry_after_s for error in errors if error.retry_after_s is not None]
+    return RateLimitedError(
+        f"Every deployment that serves '{call.request.head.model}' is out of quota now.",
+        hint="Try again after the time in Retry-After, or add a deployment or a fallback.",
+        retry_after_s=min(waits, default=1.0),
+    )
+
+
+class Running:
+    """One try at one deployment, from its first byte out to its record in the call."""
+
+    def __init__(self, call: Call, deployment: Deployment) -> None:
+        self._call = call
+        self._deployment = deployment
+        self._clock = call.snapshot.shared.clock
+        self._breaker = call.snapshot.breaker(deployment.name)
+        self._stack = AsyncExitStack()
+        self._started_s = self._clock.monotonic()
+        self._at_most = 0
+        self._is_started = False
+        self._is_recorded = False
+        self._first_content_s: float | None = None
+        self._primed: list[Event] = []
+        self._answer: Answer | None = None
+        self._translator: AnswerTranslator | None = None
+
+    async def open(self) -> None:
+        """Send the request and read until content (or the end) is certain.
+
+        A whole answer is translated and settled here, so that a broken one can be replayed elsewhere and
+        its cost is known before its first byte. Raises FarthingError.
+        """
+        call, deployment = self._call, self._deployment
+        provider = call.snapshot.directory.providers[deployment.provider]
+        prepared = prepare(
+            call.request, deployment, provider.dialects(deployment, call.request.head.kind)
+        )
+        await self._hold(billing.most(call.request, deployment))
+        self._breaker.start()
+        self._is_started = True
+        self._started_s = self._clock.monotonic()
+        self._translator = AnswerTranslator(
+            call.request, prepared, call_id=call.call_id, created=int(call.at_s)
+        )
+        self._answer = await self._stack.enter_async_context(provider.open(self._attempt(prepared)))
+        call.dropped = prepared.dropped
+        await self._prime()
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """The answer for the client. A failure becomes an in-stream error; finish marks wait for the end."""
+        assert self._translator is not None
+        call = self._call
+        held: list[Event] = []
+        try:
+            async for event in self._translated():
+                if event.kind in _CLOSING:
+                    held.append(event)
+                    continue
+                for earlier in held:
+                    yield call.keep(earlier)
+                held.clear()
+                if event.kind is EventKind.WHOLE:
+                    held.append(event)
+                    continue
+                yield call.keep(event)
+            if not self._is_recorded:
+                await self._succeed()
+        except FarthingError as error:
+            error.call_id = call.call_id
+            await self.fail(error)
+            call.outcome, call.status = error.code, error.status
+            await book(call)
+            yield self._translator.failure(error)
+            return
+        finally:
+            await self.abort()
+        await book(call)
+        for event in held:
+            yield call.keep(event)
+
+    async def fail(self, error: FarthingError) -> None:
+        """Record a try that ended in an error, tell the breaker, give the connection back."""
+        if self._is_recorded:
+            return
+        error.deployment = error.deployment or self._deployment.name
+        error.provider = error.provider or self._deployment.provider
+        if isinstance(error, UpstreamRateLimitedError):
+            self._breaker.rest(error.retry_after_s or 1.0, error.code)
+        elif retry.is_fault_of_place(error):
+            self._breaker.fail(error.code)
+        self._record(error.code, self._charge_of(error), status=error.upstream_status)
+        await self._close()
+
+    async def abort(self) -> None:
+        """Record a try that the client did not wait for. Nothing to do when it is recorded already."""
+        if not self._is_recorded:
+            tally = self._tally()
+            charge = billing.nothing()
+            if self._is_started:
+                charge = self._estimate(tally) if self._answer else self._unknown()
+            if tally.is_complete and tally.usage is not None:
+                charge = self._confirmed(tally)
+            self._record(ABORTED, charge)
+        await self._close()
+
+    async def _succeed(self) -> None:
+        tally = self._tally()
+        self._breaker.succeed()
+        charge = self._confirmed(tally) if tally.usage is not None else self._estimate(tally)
+        self._record("ok", charge, status=200)
+        self._call.outcome = "ok"
+        await self._close()
+
+    async def _prime(self) -> None:
+        assert self._answer is not None and self._translator is not None
+        self._iterator = aiter(self._answer.events)
+        async for event in self._iterator:
+            if event.kind is EventKind.ERROR:
+                raise failure_in(event)
+            if event.kind is EventKind.CONTENT:
+                self._note_first_content()
+            translated = self._translator.translate(event)
+            if translated is not None:
+                self._primed.append(translated)
+            if event.kind is not EventKind.META:
+                break
+        if self._primed and self._primed[-1].kind is EventKind.WHOLE:
+            self._note_first_content()
+            await self._finish_whole()
+        self._publish_head()
+
+    async def _finish_whole(self) -> None:
+        """Read a whole answer's body to its end and settle it, before anything is sent to the client."""
+        async for _ in self._iterator:
+            pass
+        await self._succeed()
+        await book(self._call)
+
+    async def _translated(self) -> AsyncGenerator[Event, None]:
+        assert self._translator is not None
+        for event in self._primed:
+            yield event
+        if self._is_recorded:
+            return
+        async for event in self._iterator:
+            if event.kind is EventKind.ERROR:
+                raise failure_in(event)
+            if event.kind is EventKind.CONTENT:
+                self._note_first_content()
+            translated = self._translator.translate(event)
+            if translated is not None:
+                yield translated
+        end = self._translator.end()
+        if end is not None:
+            yield end
+
+    async def _hold(self, at_most: int) -> None:
+        """Make sure that the reservation covers this try beside what earlier tries may still cost."""
+        call = self._call
+        self._at_most = at_most
+        spent = call.unconfirmed + sum(a.nanodollars for a in call.attempts)
+        missing = spent + at_most - call.reserved
+        if missing > 0 and call.reservation is not None:
+            await call.snapshot.shared.accounts.extend(call.reservation, missing)
+            call.reserved += missing
+
+    def _attempt(self, prepared: Prepared) -> Attempt:
+        return Attempt(
+            call_id=self._call.call_id,
+            deployment=self._deployment,
+            dialect=prepared.dialect,
+            body=prepared.body,
+            stream=self._call.request.head.stream,
+            timeouts=self._timeouts(),
+            headers=() if prepared.is_translated else self._call.request.headers,
+            want_deltas=prepared.is_translated,
+        )
+
+    def _timeouts(self) -> Timeouts:
+        """The try's timeouts, cut to what is left of the call's. Raises UpstreamTimeoutError at zero."""
+        settings = self._call.snapshot.settings.timeouts
+        left = settings.call_s - (self._clock.monotonic() - self._call.started_s)
+        if left <= 0:
+            raise UpstreamTimeoutError(
+                f"The call took longer than timeouts.call_s = {settings.call_s:g} s over all its tries.",
+                hint="Raise it, or shorten the timeouts of one try.",
+                retryable=False,
+            )
+        own = self._deployment.timeouts or Timeouts(
+            connect_s=settings.connect_s,
+            first_byte_s=settings.first_byte_s,
+            between_bytes_s=settings.between_bytes_s,
+            total_s=settings.total_s,
+        )
+        return msgspec.structs.replace(own, total_s=min(own.total_s, left))
+
+    def _note_first_content(self) -> None:
+        if self._first_content_s is None:
+            now = self._clock.monotonic()
+            self._first_content_s = now - self._started_s
+            self._call.time_to_first_token_s = now - self._call.started_s
+
+    def _publish_head(self) -> None:
+        deployment = self._deployment
+        whole = self._is_recorded
+        self._call.head = CallHead(
+            model=deployment.model,
+            deployment=deployment.name,
+            provider=deployment.provider,
+            is_simulated=deployment.is_simulated,
+            nanodollars=sum(a.nanodollars for a in self._call.attempts) if whole else None,
+            cache=self._call.head.cache,
+            dropped=self._call.dropped,
+        )
+
+    def _record(self, outcome: str, charge: billing.Charge, *, status: int | None = None) -> None:
+        self._is_recorded = True
+        if self._is_started:
+            self._breaker.leave()
+        head = self._answer.head if self._answer else None
+        self._call.unconfirmed += charge.unconfirmed_nanodollars
+        self._call.attempts.append(
+            AttemptRecord(
+                deployment=self._deployment.name,
+                provider=self._deployment.provider,
+                model=self._deployment.model,
+                outcome=outcome,
+                status=status,
+                usage=charge.usage,
+                nanodollars=charge.nanodollars,
+                tier=charge.tier,
+                is_price_known=self._deployment.price is not None
+                or self._deployment.is_provisioned,
+                is_simulated=self._deployment.is_simulated,
+                was_sent=self._is_started,
+                started_s=self._call.at_s + (self._started_s - self._call.started_s),
+                latency_s=self._clock.monotonic() - self._started_s,
+                time_to_first_token_s=self._first_content_s,
+                upstream_request_id=head.request_id if head else None,
+                spilled_from=self._spilled_from(),
+            )
+        )
+
+    def _charge_of(self, error: FarthingError) -> billing.Charge:
+        """What a failed try costs: nothing when the vendor refused or never saw it, else by what was seen."""
+        tally = self._tally()
+        if not self._is_started or not isinstance(error, UpstreamError):
+            return billing.nothing()
+        if self._answer is None:
+            never_billed = error.upstream_status is not None or not error.was_sent
+            return billing.nothing() if never_billed else self._unknown()
+        if tally.is_complete and tally.usage is not None:
+            return self._confirmed(tally)
+        return self._estimate(tally)
+
+    def _tally(self) -> Tally:
+        return self._answer.tally if self._answer else Tally()
+
+    def _confirmed(self, tally: Tally) -> billing.Charge:
+        return billing.confirmed(
+            self._call.request, self._deployment, tally, has_spilled=self._has_spilled()
+        )
+
+    def _estimate(self, tally: Tally) -> billing.Charge:
+        return billing.estimated(
+            self._call.request,
+            self._deployment,
+            tally,
+            at_most=self._at_most,
+            has_spilled=self._has_spilled(),
+        )
+
+    def _unknown(self) -> billing.Charge:
+        return billing.unknown(at_most=0 if self._deployment.is_provisioned else self._at_most)
+
+    def _has_spilled(self) -> bool:
+        return self._spilled_from() is not None
+
+    def _spilled_from(self) -> str | None:
+        headers = dict(self._answer.head.headers) if self._answer else {}
+        return headers.get("x-ms-spillover-from-deployment")
+
+    async def _close(self) -> None:
+        await self._stack.aclose()

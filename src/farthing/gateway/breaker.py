@@ -1,0 +1,86 @@
+"""Circuit breakers: a deployment that fails leaves rotation and comes back by a probe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from farthing.base.clock import Clock
+from farthing.base.config.settings import Breaker as BreakerSettings
+
+State = Literal["closed", "open", "half_open"]
+
+
+class Breaker:
+    """One deployment's breaker, with the pause that a 429 asked for.
+
+    closed: calls pass. open: none until `open_s` has passed, doubled at each failed probe. half_open: one
+    probe at a time. A 429 is no failure; it only rests the deployment until its Retry-After.
+    """
+
+    def __init__(self, settings: BreakerSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._failures = 0
+        self._open_s = settings.open_s
+        self._until = 0.0
+        self._is_open = False
+        self._is_probing = False
+        self._rests_until = 0.0
+        self.last_error: str | None = None
+        self.last_error_at_s: float | None = None
+        self.in_flight = 0
+
+    @property
+    def state(self) -> State:
+        """`half_open` means that the next call is a probe."""
+        if not self._is_open:
+            return "closed"
+        return "half_open" if self._clock.monotonic() >= self._until else "open"
+
+    @property
+    def admits(self) -> bool:
+        """Whether a call may go there now."""
+        state = self.state
+        return state == "closed" or (state == "half_open" and not self._is_probing)
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds until the deployment wants to be asked again after a 429."""
+        return max(0.0, self._rests_until - self._clock.monotonic())
+
+    def start(self) -> None:
+        """A call goes there."""
+        self.in_flight += 1
+        if self._is_open:
+            self._is_probing = True
+
+    def leave(self) -> None:
+        """The call is over, however it went."""
+        self.in_flight -= 1
+        self._is_probing = False
+
+    def succeed(self) -> None:
+        """A complete answer."""
+        self._failures = 0
+        self._is_open = False
+        self._open_s = self._settings.open_s
+
+    def fail(self, code: str) -> None:
+        """The deployment's own failure: unreachable, silent, broken, 5xx, our key refused."""
+        self._note(code)
+        self._failures += 1
+        if self._is_open:
+            self._open_s = min(self._open_s * 2, self._settings.max_open_s)
+        elif self._failures < self._settings.failures:
+            return
+        self._is_open = True
+        self._until = self._clock.monotonic() + self._open_s
+
+    def rest(self, seconds: float, code: str) -> None:
+        """A 429: leave it alone for as long as it asked."""
+        self._note(code)
+        self._rests_until = max(self._rests_until, self._clock.monotonic() + seconds)
+
+    def _note(self, code: str) -> None:
+        self.last_error = code
+        self.last_error_at_s = self._clock.now()

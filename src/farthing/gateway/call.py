@@ -1,0 +1,128 @@
+"""A call under way: what its steps share, and the events its reader iterates."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import msgspec
+
+from farthing.accounts.accounts import Reservation
+from farthing.core.calls import AttemptRecord, Caller, CallRecord, Event, Request
+from farthing.core.models import Plan, Route
+from farthing.gateway.cache import Cached
+from farthing.gateway.snapshot import Snapshot
+
+#: The outcome of a call whose client left before the end, and its status (nginx's convention).
+ABORTED = "aborted"
+ABORTED_STATUS = 499
+
+
+class CallHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known when the answer begins; faces send it as headers.
+
+    nanodollars None: not known yet (a stream). cache: `hit`, `miss`, `off`, or `replayed` for a repeated
+    idempotency key.
+    """
+
+    model: str
+    deployment: str
+    provider: str
+    is_simulated: bool = False
+    nanodollars: int | None = None
+    cache: str = "off"
+    dropped: tuple[str, ...] = ()
+
+
+class Call:
+    """One call. Iterate it once for its events; `head` is set when it is handed out, `record` at the end.
+
+    The events' `wire` is in the request's dialect. The last one (the end mark, or the whole body) comes
+    only after the settlement is durable.
+    """
+
+    def __init__(self, snapshot: Snapshot, request: Request, caller: Caller) -> None:
+        clock = snapshot.shared.clock
+        self.snapshot = snapshot
+        self.request = request
+        self.caller = caller
+        self.call_id = clock.new_id("call")
+        self.at_s = clock.now()
+        self.started_s = clock.monotonic()
+        self.tags = tuple(dict.fromkeys((*caller.tags, *request.tags)))
+        self.outcome: str | None = None
+        self.status = 200
+        self.route: Route | None = None
+        self.plan = Plan(steps=())
+        self.recalled: Cached | None = None
+        self.cache_key: bytes | None = None
+        self.fingerprint: bytes | None = None
+        self.reservation: Reservation | None = None
+        self.reserved = 0
+        self.unconfirmed = 0
+        self.attempts: list[AttemptRecord] = []
+        self.time_to_first_token_s: float | None = None
+        self.dropped: tuple[str, ...] = ()
+        self.head = CallHead(model=request.head.model, deployment="", provider="")
+        self.source: AsyncGenerator[Event, None] | None = None
+        self.is_settled = False
+        self._collected: list[Event] | None = None
+        self._collected_size = 0
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        assert self.source is not None, "the pipeline hands a call out only with its answer"
+        return self.source
+
+    @property
+    def record(self) -> CallRecord:
+        """What is kept of the call; final once it is settled."""
+        latency_s = self.snapshot.shared.clock.monotonic() - self.started_s
+        upstream_s = sum(attempt.latency_s for attempt in self.attempts)
+        cache = self.head.cache if self.head.cache in ("hit", "miss") else "off"
+        return CallRecord(
+            call_id=self.call_id,
+            at_s=self.at_s,
+            key_id=self.caller.key_id,
+            team=self.caller.team,
+            tags=self.tags,
+            face=self.request.face,
+            dialect=self.request.dialect,
+            model=self.request.head.model,
+            kind=self.request.head.kind,
+            is_stream=self.request.head.stream,
+            outcome=self.outcome or ABORTED,
+            status=self.status,
+            attempts=tuple(self.attempts),
+            cache="hit" if cache == "hit" else "miss" if cache == "miss" else "off",
+            latency_s=latency_s,
+            time_to_first_token_s=self.time_to_first_token_s,
+            overhead_s=max(0.0, latency_s - upstream_s),
+            dropped=self.dropped,
+            traceparent=self.request.traceparent,
+        )
+
+    def collect(self) -> None:
+        """Keep the events that are handed out, for the cache or the idempotency key."""
+        self._collected = []
+
+    def keep(self, event: Event) -> Event:
+        """Note an event on its way to the reader."""
+        if self._collected is not None:
+            self._collected_size += len(event.wire)
+            self._collected.append(Event(wire=event.wire, kind=event.kind))
+            if self._collected_size > self.snapshot.settings.cache.max_entry_kb * 1024:
+                self._collected = None
+        return event
+
+    def collected(self) -> Cached | None:
+        """The complete answer, or None when it was not kept or not complete."""
+        served = self.attempts[-1] if self.attempts else None
+        if self._collected is None or self.outcome != "ok" or served is None:
+            return None
+        return Cached(
+            events=tuple(self._collected),
+            model=self.head.model,
+            deployment=served.deployment,
+            provider=served.provider,
+            is_simulated=served.is_simulated,
+            stored_at_s=self.snapshot.shared.clock.now(),
+        )

@@ -1,0 +1,68 @@
+"""The built-in policy: ranks by priority, balance by weight, closed breakers first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from farthing.core.calls import Head
+from farthing.core.models import Deployment, Offer, Plan, Route
+
+
+class RankedPolicy:
+    """Order the deployments of a route.
+
+    Rank first (`priority`), within a rank the route's strategy. Deployments that rest after a 429 or whose
+    breaker is open go to the end, soonest first: when nothing else is left, asking them beats refusing.
+    Deployments known to lack something that the request needs are left out.
+    """
+
+    def plan(self, head: Head, route: Route, offers: Sequence[Offer], *, draw: float) -> Plan:
+        """See `core.protocols.Policy`. Pure."""
+        by_name = {offer.deployment.name: offer for offer in offers}
+        ready: list[Deployment] = []
+        later: list[Offer] = []
+        for group in route.groups:
+            ranked = [by_name[d.name] for d in group if d.name in by_name and can_serve(d, head)]
+            fit = [offer for offer in ranked if offer.is_open and not offer.retry_after_s]
+            later += [offer for offer in ranked if offer not in fit]
+            ready += [offer.deployment for offer in _balanced(route, fit, draw)]
+        later.sort(key=lambda offer: (not offer.is_open, offer.retry_after_s))
+        reason = f"{route.strategy} over {len(ready)} ready"
+        if later:
+            reason += f", {len(later)} resting"
+        return Plan(steps=(*ready, *(offer.deployment for offer in later)), reason=reason)
+
+
+def can_serve(deployment: Deployment, head: Head) -> bool:
+    """Whether the deployment may serve the request, as far as is known. Unknown counts as yes."""
+    if deployment.kind != head.kind:
+        return False
+    known = deployment.capabilities
+    return not known or head.features <= known
+
+
+def _balanced(route: Route, offers: list[Offer], draw: float) -> list[Offer]:
+    if route.strategy == "ordered" or len(offers) < 2:
+        return offers
+    if route.strategy == "least_busy":
+        return sorted(offers, key=lambda o: o.in_flight / max(1, o.deployment.weight))
+    return _weighted(offers, draw)
+
+
+def _weighted(offers: list[Offer], draw: float) -> list[Offer]:
+    """First by weight, the rest by weight as well: one uniform draw is stretched over all choices."""
+    left = [offer for offer in offers if offer.deployment.weight > 0]
+    idle = [offer for offer in offers if offer.deployment.weight == 0]
+    ordered: list[Offer] = []
+    while left:
+        total = sum(offer.deployment.weight for offer in left)
+        mark = draw * total
+        for offer in left:
+            weight = offer.deployment.weight
+            if mark < weight:
+                break
+            mark -= weight
+        draw = min(mark / weight, 0.999999999)
+        ordered.append(offer)
+        left.remove(offer)
+    return ordered + idle

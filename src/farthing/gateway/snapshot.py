@@ -1,0 +1,66 @@
+"""What a call works with: the settings of its moment, and the state that outlives them."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from farthing.accounts.accounts import Accounts
+from farthing.base.clock import Clock
+from farthing.base.config.settings import Settings
+from farthing.core.calls import CallRecord
+from farthing.core.protocols import CallSink, Policy
+from farthing.gateway.breaker import Breaker
+from farthing.gateway.cache import AnswerCache
+from farthing.gateway.idempotency import IdempotencyStore
+from farthing.gateway.retry import RetryBudget
+from farthing.providers.directory import Directory
+
+_log = logging.getLogger("farthing.gateway")
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """State that a reload keeps: money, cache, breakers."""
+
+    accounts: Accounts
+    clock: Clock
+    cache: AnswerCache
+    idempotency: IdempotencyStore
+    sinks: tuple[CallSink, ...]
+    breakers: dict[str, Breaker]
+
+
+class Snapshot:
+    """One generation of settings with the directory built from it. A call keeps the one it began with."""
+
+    def __init__(
+        self, settings: Settings, directory: Directory, policy: Policy, shared: Shared
+    ) -> None:
+        self.settings = settings
+        self.directory = directory
+        self.policy = policy
+        self.shared = shared
+        self.retry_budget = RetryBudget(settings.retry, shared.clock)
+        self.in_flight = 0
+
+    def breaker(self, deployment: str) -> Breaker:
+        """The deployment's breaker; it lives on through reloads."""
+        breakers = self.shared.breakers
+        if deployment not in breakers:
+            breakers[deployment] = Breaker(self.settings.breaker, self.shared.clock)
+        return breakers[deployment]
+
+    def report(self, record: CallRecord) -> None:
+        """Hand the record to every sink. A sink that fails loses its line, the call is not harmed."""
+        for sink in self.shared.sinks:
+            _give(sink, record)
+
+
+def _give(sink: CallSink, record: CallRecord) -> None:
+    try:
+        sink.record(record)
+    except Exception:  # border: a plug-in sink must not break a call that is already settled
+        _log.exception(
+            "A sink of call records failed; call %s is settled all the same.", record.call_id
+        )

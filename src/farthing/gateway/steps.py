@@ -1,0 +1,265 @@
+"""The steps of a call, in the order of the pipeline. Each does one thing to the call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from hashlib import blake2b
+
+import msgspec
+
+from farthing.accounts.accounts import Hold
+from farthing.base.tokens import estimate_tokens
+from farthing.core.calls import Event
+from farthing.core.errors import (
+    BadRequestError,
+    ContextTooLongError,
+    FarthingError,
+    UnknownPriceError,
+)
+from farthing.core.models import Deployment, Offer, Route
+from farthing.gateway import billing
+from farthing.gateway.attempts import open_answer
+from farthing.gateway.cache import Cached, cache_key
+from farthing.gateway.call import ABORTED, ABORTED_STATUS, Call, CallHead
+from farthing.gateway.policy import can_serve
+from farthing.gateway.settlement import book
+
+#: The token estimate may be this far off; only a text beyond it is refused without asking the provider.
+ESTIMATE_SLACK = 1.5
+
+
+def find_route(call: Call) -> None:
+    """Which deployments serve the name that was asked for. Raises UnknownModelError."""
+    call.route = call.snapshot.directory.route(call.request.head.model)
+
+
+def check_scope(call: Call) -> None:
+    """Whether the key may call this model through this face. Raises PermissionDeniedError."""
+    call.snapshot.shared.accounts.check_scope(
+        call.caller, model=call.request.head.model, face=call.request.face
+    )
+
+
+def recall_answer(call: Call) -> None:
+    """Look for an answer that exists: of the same idempotency key, or in the cache.
+
+    Raises ConflictError when the idempotency key is taken.
+    """
+    request, shared = call.request, call.snapshot.shared
+    if request.idempotency_key:
+        fingerprint = _fingerprint(call)
+        answer = shared.idempotency.begin(call.caller.key_id, request.idempotency_key, fingerprint)
+        call.fingerprint = fingerprint
+        if answer is not None:
+            _replay(call, answer, "replayed")
+            return
+        call.collect()
+    if not _is_cacheable(call):
+        return
+    call.cache_key = cache_key(request, call.caller)
+    answer = shared.cache.get(call.cache_key)
+    if answer is not None:
+        _replay(call, answer, "hit")
+        return
+    call.head = msgspec.structs.replace(call.head, cache="miss")
+    call.collect()
+
+
+def make_plan(call: Call) -> None:
+    """Order the deployments, the route's own first, then its fallbacks'.
+
+    Raises UnknownPriceError, BadRequestError (nothing can do what is asked), ContextTooLongError.
+    """
+    if call.recalled is not None:
+        return
+    assert call.route is not None
+    snapshot, head = call.snapshot, call.request.head
+    steps: dict[str, Deployment] = {}
+    reasons = []
+    draw = snapshot.shared.clock.random()
+    for route in _with_fallbacks(call, call.route):
+        offers = [_offer(call, d) for group in route.groups for d in group]
+        plan = snapshot.policy.plan(head, route, offers, draw=draw)
+        steps.update((d.name, d) for d in plan.steps if d.name not in steps)
+        reasons.append(f"{route.name}: {plan.reason}")
+    if not steps:
+        raise _nothing_fits(call)
+    priced = _priced(call, list(steps.values()))
+    call.plan = msgspec.structs.replace(
+        call.plan, steps=_roomy(call, priced), reason="; ".join(reasons)
+    )
+
+
+async def reserve_budget(call: Call) -> None:
+    """Hold the most that one try of the plan can cost; durable when this returns.
+
+    Raises BudgetExceededError, StorageError.
+    """
+    call.reserved = max((billing.most(call.request, d) for d in call.plan.steps), default=0)
+    call.reservation = await call.snapshot.shared.accounts.reserve(
+        Hold(
+            call_id=call.call_id,
+            caller=call.caller,
+            model=call.request.head.model,
+            tags=call.tags,
+            nanodollars=call.reserved,
+            at_s=call.at_s,
+        )
+    )
+
+
+async def attempt(call: Call) -> None:
+    """Try the plan until an answer has begun, unless one was recalled."""
+    if call.recalled is None:
+        await open_answer(call)
+    else:
+        call.source = _recalled_events(call, call.recalled)
+
+
+def note_failure(call: Call, error: BaseException) -> None:
+    """Name the outcome of a call that is left by an exception."""
+    if isinstance(error, FarthingError):
+        error.call_id = call.call_id
+        call.outcome, call.status = error.code, error.status
+    elif call.outcome is None and (
+        call.source is not None or isinstance(error, asyncio.CancelledError | GeneratorExit)
+    ):
+        call.outcome, call.status = ABORTED, ABORTED_STATUS
+    elif call.outcome is None:
+        call.outcome, call.status = "internal_error", 500
+
+
+async def settle(call: Call) -> None:
+    """Close the answer, write the charges, free the reservation: once, however the call ended."""
+    if call.source is not None:
+        await call.source.aclose()
+    if call.outcome is None:
+        call.outcome, call.status = ABORTED, ABORTED_STATUS
+    await book(call)
+    if call.fingerprint is not None and call.request.idempotency_key:
+        call.snapshot.shared.idempotency.finish(
+            call.caller.key_id, call.request.idempotency_key, call.collected()
+        )
+        call.fingerprint = None
+
+
+def measure(call: Call) -> None:
+    """Hand the finished record on, and keep a complete answer where that is wanted."""
+    answer = call.collected() if call.cache_key is not None else None
+    if answer is not None and call.cache_key is not None:
+        call.snapshot.shared.cache.put(call.cache_key, answer)
+    call.snapshot.report(call.record)
+
+
+def _is_cacheable(call: Call) -> bool:
+    wish = call.request.use_cache
+    if wish is False:
+        return False
+    route_wants = call.route is not None and call.route.is_cached
+    return route_wants or (bool(wish) and call.caller.is_cache_allowed)
+
+
+def _replay(call: Call, answer: Cached, cache: str) -> None:
+    call.recalled = answer
+    call.head = CallHead(
+        model=answer.model,
+        deployment=answer.deployment,
+        provider=answer.provider,
+        is_simulated=answer.is_simulated,
+        nanodollars=0,
+        cache=cache,
+    )
+
+
+async def _recalled_events(call: Call, answer: Cached) -> AsyncGenerator[Event, None]:
+    call.outcome = "ok"
+    await book(call)
+    for event in answer.events:
+        yield event
+
+
+def _fingerprint(call: Call) -> bytes:
+    return blake2b(
+        cache_key(call.request, call.caller), digest_size=20, person=b"idempotency"
+    ).digest()
+
+
+def _with_fallbacks(call: Call, first: Route) -> list[Route]:
+    """The route and its fallbacks, breadth first, each once."""
+    routes, names = [first], {first.name}
+    for route in routes:
+        for name in route.fallbacks:
+            fallback = call.snapshot.directory.route(name)
+            if fallback.name not in names:
+                names.add(fallback.name)
+                routes.append(fallback)
+    return routes
+
+
+def _offer(call: Call, deployment: Deployment) -> Offer:
+    breaker = call.snapshot.breaker(deployment.name)
+    return Offer(
+        deployment=deployment,
+        is_open=breaker.admits,
+        in_flight=breaker.in_flight,
+        retry_after_s=breaker.rest_s,
+    )
+
+
+def _priced(call: Call, steps: list[Deployment]) -> list[Deployment]:
+    if call.snapshot.settings.ledger.unknown_price == "zero_and_warn":
+        return steps
+    priced = [d for d in steps if d.price is not None or d.is_provisioned]
+    if priced:
+        return priced
+    name = steps[0].name
+    raise UnknownPriceError(
+        f"The price of '{name}' is not known, so its cost could not be counted.",
+        hint=f"State it in farthing.toml under [deployments.{name}.price], or set "
+        'ledger.unknown_price = "zero_and_warn" to book such calls as zero.',
+        deployment=name,
+    )
+
+
+def _roomy(call: Call, steps: list[Deployment]) -> tuple[Deployment, ...]:
+    """Without the deployments whose context is certainly too small."""
+    size = len(call.request.body)
+    smallest = min((d.context_tokens or size for d in steps), default=size)
+    if size <= smallest or call.request.head.features & {"images", "files", "audio"}:
+        return tuple(steps)  # a token has at least one byte
+    least = round(estimate_tokens(call.request.body, steps[0].model) / ESTIMATE_SLACK)
+    roomy = tuple(d for d in steps if d.context_tokens is None or d.context_tokens >= least)
+    if roomy:
+        return roomy
+    widest = max(d.context_tokens or 0 for d in steps)
+    raise ContextTooLongError(
+        f"The request has at least {least:,} tokens and '{call.request.head.model}' takes {widest:,}.",
+        hint="Shorten the input, or ask a model with a larger context (`farthing models`).",
+    )
+
+
+def _nothing_fits(call: Call) -> FarthingError:
+    head = call.request.head
+    assert call.route is not None
+    deployments = [d for group in call.route.groups for d in group]
+    kinds = {d.kind for d in deployments}
+    if kinds and head.kind not in kinds:
+        verb = "embeds texts" if "embed" in kinds else "answers chats"
+        return BadRequestError(
+            f"'{head.model}' {verb}; this request is of another kind.",
+            hint="`farthing models` lists what each model can do.",
+            param="model",
+        )
+    missing = {
+        feature
+        for d in deployments
+        if not can_serve(d, head)
+        for feature in head.features - d.capabilities
+    }
+    needs = ", ".join(sorted(missing)) or "what the request asks for"
+    return BadRequestError(
+        f"No deployment of '{head.model}' supports {needs}.",
+        hint="Leave it out, or ask another model (`farthing models`).",
+        param="model",
+    )
