@@ -1,0 +1,381 @@
+"""`HttpProvider`: the shared half of every provider that is reached by HTTP; a vendor adds address and headers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import ClassVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from farthing.base.clock import Clock
+from farthing.base.config.settings import Provider as ProviderSettings
+from farthing.core.calls import Event, EventKind, Tally
+from farthing.core.errors import (
+    ConfigError,
+    FarthingError,
+    UpstreamAuthError,
+    UpstreamProtocolError,
+)
+from farthing.core.models import Deployment, Kind, Timeouts
+from farthing.core.private import Private
+from farthing.core.protocols import Answer, AnswerHead, Attempt
+from farthing.providers import credentials
+from farthing.providers.connection import (
+    MAX_ANSWER_BYTES,
+    MAX_ERROR_BYTES,
+    MAX_STREAM_BYTES,
+    Exchange,
+    Upstream,
+)
+from farthing.providers.usage_option import with_usage
+from farthing.wire.codec import Codec, StreamReader
+from farthing.wire.dialects import codec
+
+#: Answer headers that accounting or quota read, or that help a caller; all others stay here.
+_KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-ms-", "azure-openai-")
+_KEPT_HEADERS = frozenset(
+    {"retry-after", "retry-after-ms", "x-request-id", "request-id", "apim-request-id"}
+    | {"openai-processing-ms", "openai-version"}
+)
+#: Headers of every request, unless the vendor, the client or the settings say otherwise.
+_DEFAULTS = {"content-type": "application/json", "user-agent": "farthing"}
+#: Timeouts of the free listing of models.
+_LISTING = Timeouts(connect_s=5.0, first_byte_s=10.0, between_bytes_s=10.0, total_s=20.0)
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one attempt goes. url: complete and quoted. headers: lower-case names, with credentials."""
+
+    url: str
+    headers: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Target({urlsplit(self.url).netloc})"
+
+
+class HttpProvider:
+    """A provider behind HTTP. A subclass says `native` dialects, `target` and, where it can, `listing`.
+
+    Constructor arguments: name and settings of the provider's table, the environment (keys, proxies),
+    and the clock. Nothing is connected before the first attempt. Raises ConfigError when the key or the
+    address is missing or unusable.
+    """
+
+    #: The vendor's own address, without a slash at its end; empty when the settings must give one.
+    default_base_url: ClassVar[str] = ""
+    #: The vendor's usual variables for its key, the first one set counts.
+    key_variables: tuple[str, ...] = ()
+    #: Client headers that this vendor should see, lower case. Credentials are never passed on.
+    passed_headers: ClassVar[frozenset[str]] = frozenset()
+    #: kind of call → dialects it speaks natively, the preferred one first.
+    native: ClassVar[Mapping[Kind, tuple[str, ...]]] = {}
+    #: Whether its chat streams understand `stream_options.include_usage`.
+    has_usage_option: bool = True
+
+    def __init__(
+        self, name: str, settings: ProviderSettings, environ: Mapping[str, str], clock: Clock
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.environ = environ
+        self.clock = clock
+        self.base_url = base_url(name, settings.base_url or self.default_base_url)
+        self._key: Private | None = None
+        self._extra = credentials.extra_headers(settings.headers, environ, provider=name)
+        self._upstream = Upstream(name, max_connections=settings.max_connections, environ=environ)
+
+    # --- what a vendor says ---
+
+    async def target(self, attempt: Attempt) -> Target:
+        """Where this attempt goes and with which headers. May fetch a token. Raises UpstreamError."""
+        raise NotImplementedError
+
+    async def listing(self) -> Target | None:
+        """Where the vendor lists its models, free of charge; None when it doesn't."""
+        return None
+
+    def auth_rejected(self) -> None:
+        """The vendor refused our credentials: forget them, they may have been rotated in their file."""
+        self._key = None
+
+    # --- the socket ---
+
+    def dialects(self, deployment: Deployment, kind: Kind) -> tuple[str, ...]:
+        """The codecs spoken natively, the preferred one first."""
+        return self.native.get(kind, ())
+
+    @asynccontextmanager
+    async def open(self, attempt: Attempt) -> AsyncIterator[Answer]:
+        """Send the attempt; see `core.protocols.Provider.open`.
+
+        A stream is asked to tell its usage whatever the client asked (`usage_option`), because the
+        ledger needs it; the gateway takes the extra event out again.
+        """
+        dialect = codec(attempt.dialect)
+        target = await self.target(attempt)
+        body = attempt.body
+        if attempt.stream and self.has_usage_option:
+            body = with_usage(body, attempt.dialect)
+        async with self._upstream.exchange(
+            target.url,
+            headers={**_DEFAULTS, **target.headers, **self._passed(attempt), **self._extra},
+            body=body,
+            timeouts=attempt.timeouts,
+            deployment=attempt.deployment.name,
+        ) as exchange:
+            if not 200 <= exchange.status < 300:
+                raise await self._refusal(exchange, dialect)
+            answer = await self._answer(exchange, dialect, attempt)
+            # A reader who leaves early leaves the generator suspended; it is closed with the connection.
+            async with aclosing(answer.events):
+                yield answer
+
+    async def models(self) -> tuple[str, ...]:
+        """The names on the vendor's own list; empty when it has none. Raises UpstreamError."""
+        target = await self.listing()
+        if target is None:
+            return ()
+        async with self._upstream.exchange(
+            target.url,
+            method="GET",
+            headers={**_DEFAULTS, **target.headers, **self._extra},
+            timeouts=_LISTING,
+        ) as exchange:
+            if not 200 <= exchange.status < 300:
+                raise await self._refusal(exchange, codec("openai-chat"))
+            return _listed(exchange, await exchange.body(), self.name)
+
+    async def aclose(self) -> None:
+        """Close the connections. Idempotent."""
+        await self._upstream.aclose()
+
+    # --- for vendors ---
+
+    def required_key(self) -> str:
+        """The key, for a header. Raises UpstreamAuthError naming the variable to set.
+
+        It is an error of the attempt, not of the start: the other providers can still serve.
+        """
+        key = self.optional_key()
+        if key is None:
+            raise self._no_key(
+                f"Provider '{self.name}' has no key: {' or '.join(self.key_variables)} is not set.",
+                f'Set it, or write key = "env:NAME" under [providers.{self.name}]; '
+                'a provider of type "sim" needs none.',
+            )
+        return key
+
+    def optional_key(self) -> str | None:
+        """The key if there is one, for vendors that also answer without. Raises like `required_key`."""
+        if self._key is None:
+            try:
+                self._key = credentials.vendor_key(
+                    self.settings.key,
+                    self.environ,
+                    provider=self.name,
+                    variables=self.key_variables,
+                )
+            except ConfigError as error:
+                raise self._no_key(error.message, error.hint) from error
+        return self._key.reveal() if self._key else None
+
+    def _no_key(self, message: str, hint: str | None) -> UpstreamAuthError:
+        error = UpstreamAuthError(message, hint=hint, provider=self.name)
+        error.was_sent = False
+        return error
+
+    # --- private ---
+
+    def _passed(self, attempt: Attempt) -> dict[str, str]:
+        passed = {name: value for name, value in attempt.headers if name in self.passed_headers}
+        return {"accept": "text/event-stream" if attempt.stream else "application/json", **passed}
+
+    async def _refusal(self, exchange: Exchange, dialect: Codec) -> FarthingError:
+        body = await exchange.beginning(MAX_ERROR_BYTES)
+        if exchange.status < 400:
+            error: FarthingError = UpstreamProtocolError(
+                f"Provider '{self.name}' answered with a redirect or status {exchange.status}.",
+                hint=f"Check providers.{self.name}.base_url; redirects are not followed.",
+            )
+            return exchange.place(error)
+        error = exchange.place(dialect.decode_error(exchange.status, exchange.headers, body))
+        if isinstance(error, UpstreamAuthError):
+            self.auth_rejected()
+        return error
+
+    async def _answer(
+        self, exchange: Exchange, dialect: Codec, attempt: Attempt
+    ) -> WholeAnswer | StreamedAnswer:
+        kind = exchange.content_type
+        is_json = kind == "application/json" or kind.endswith("+json")
+        if attempt.stream:
+            if kind in ("text/event-stream", ""):
+                return StreamedAnswer(exchange, dialect.reader(want_deltas=attempt.want_deltas))
+            if is_json:
+                raise await self._whole_instead(exchange, dialect)
+        elif is_json or kind == "":
+            return WholeAnswer(exchange, dialect)
+        expected = "an event stream" if attempt.stream else "JSON"
+        error = UpstreamProtocolError(
+            f"Provider '{self.name}' answered with content type '{kind[:60]}' instead of {expected}.",
+            hint=f"Is providers.{self.name}.base_url the address of the API, and no proxy in between?",
+        )
+        raise exchange.place(error)
+
+    async def _whole_instead(self, exchange: Exchange, dialect: Codec) -> FarthingError:
+        """A stream was asked for and JSON came: an error under status 200, or a vendor's mistake."""
+        body = await exchange.beginning(MAX_ERROR_BYTES)
+        status = _error_status(body)
+        if status is not None:
+            return exchange.place(dialect.decode_error(status, exchange.headers, body))
+        return exchange.place(
+            UpstreamProtocolError(
+                f"Provider '{self.name}' answered with one JSON body where a stream was asked for."
+            )
+        )
+
+
+class WholeAnswer:
+    """An unstreamed answer: one event of kind WHOLE."""
+
+    def __init__(self, exchange: Exchange, dialect: Codec) -> None:
+        self.head = _head(exchange)
+        self._exchange = exchange
+        self._dialect = dialect
+        self._tally = Tally()
+        self.events = self._read()
+
+    @property
+    def tally(self) -> Tally:
+        """Empty until the body was read."""
+        return self._tally
+
+    async def _read(self) -> AsyncGenerator[Event]:
+        body = await self._exchange.body(MAX_ANSWER_BYTES)
+        status = _error_status(body) if b'"error"' in body[:4096] else None
+        if status is not None:
+            raise self._exchange.place(
+                self._dialect.decode_error(status, self._exchange.headers, body)
+            )
+        try:
+            self._tally = self._dialect.tally(body)
+        except FarthingError as error:
+            self._exchange.place(error)
+            raise
+        yield Event(wire=body, kind=EventKind.WHOLE)
+
+
+class StreamedAnswer:
+    """A streamed answer: the reader's events, and an error when it stops before its end."""
+
+    def __init__(self, exchange: Exchange, reader: StreamReader) -> None:
+        self.head = _head(exchange)
+        self._exchange = exchange
+        self._reader = reader
+        self.events = self._read()
+
+    @property
+    def tally(self) -> Tally:
+        """Right at every moment for what was read."""
+        return self._reader.tally
+
+    async def _read(self) -> AsyncGenerator[Event]:
+        try:
+            async with aclosing(self._exchange.chunks(MAX_STREAM_BYTES)) as chunks:
+                async for chunk in chunks:
+                    has_ended = False
+                    for event in self._reader.feed(chunk):
+                        has_ended = has_ended or event.kind is EventKind.END
+                        yield event
+                    if has_ended:
+                        # Some servers keep the connection open after the end mark: the answer is complete.
+                        await self._exchange.drain()
+                        return
+            for event in self._reader.eof():
+                yield event
+        except FarthingError as error:
+            self._exchange.place(error)
+            raise
+
+
+def base_url(name: str, text: str) -> str:
+    """A provider's address without the slash at its end. Raises ConfigError when it is not http(s)."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"providers.{name}.base_url is {'missing' if not text else 'not an http or https address'}.",
+            hint='Write it like "https://api.example.com/v1".',
+        )
+    if parts.username or parts.password:
+        raise ConfigError(
+            f"providers.{name}.base_url contains a user name or password.",
+            hint=f'Use key = "env:NAME" or [providers.{name}.headers] for credentials.',
+        )
+    return text.rstrip("/")
+
+
+def path_segment(text: str) -> str:
+    """A model or deployment name quoted as one segment of a path."""
+    return quote(text, safe="")
+
+
+def _head(exchange: Exchange) -> AnswerHead:
+    kept = tuple(
+        (name, value)
+        for name, value in exchange.headers.items()
+        if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)
+    )
+    return AnswerHead(status=exchange.status, request_id=exchange.request_id, headers=kept)
+
+
+class _ErrorBody(msgspec.Struct):
+    error: msgspec.Raw | None = None
+    choices: msgspec.Raw | None = None
+
+
+class _ErrorCode(msgspec.Struct):
+    code: object = None
+    status: object = None
+
+
+def _error_status(body: bytes) -> int | None:
+    """The status that an error body under status 200 stands for; None when it is no error body.
+
+    OpenRouter and some local servers answer 200 with `{"error": {"code": 429, …}}`; a code that is no HTTP
+    status counts as 502.
+    """
+    try:
+        parsed = msgspec.json.decode(body, type=_ErrorBody)
+        if parsed.error is None or bytes(parsed.error) == b"null" or parsed.choices is not None:
+            return None
+        error = msgspec.json.decode(parsed.error, type=_ErrorCode)
+    except msgspec.DecodeError:
+        return None
+    for value in (error.code, error.status):
+        if isinstance(value, int) and 400 <= value <= 599:
+            return value
+    return 502
+
+
+class _Listed(msgspec.Struct):
+    id: str = ""
+    name: str = ""
+
+
+class _Listing(msgspec.Struct):
+    data: list[_Listed] = []
+    models: list[_Listed] = []
+
+
+def _listed(exchange: Exchange, body: bytes, provider: str) -> tuple[str, ...]:
+    try:
+        listing = msgspec.json.decode(body, type=_Listing)
+    except msgspec.DecodeError:
+        error = UpstreamProtocolError(
+            f"Provider '{provider}' lists its models in a form that is not known."
+        )
+        raise exchange.place(error) from None
+    names = (row.id or row.name.removeprefix("models/") for row in [*listing.data, *listing.models])
+    return tuple(sorted({name for name in names if name}))
