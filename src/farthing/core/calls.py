@@ -55,7 +55,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     features: frozenset[str] = frozenset()
 
 
-class Request(PrivateStruct):
+class Request(PrivateStruct, frozen=True, kw_only=True):
     """One call as it arrived: its dialect's name, its body untouched, and its head.
 
     dialect: name of a codec in `farthing.wire.dialects`; the answer comes back in the same dialect.
@@ -88,7 +88,7 @@ class EventKind(IntEnum):
     WHOLE = 6  #: a complete, unstreamed answer body
 
 
-class Event(PrivateStruct):
+class Event(PrivateStruct, frozen=True, kw_only=True):
     """One piece of an answer: the bytes to send on, and, when somebody asked, their meaning.
 
     wire: complete SSE frame with its blank line, or a whole JSON body (kind WHOLE).

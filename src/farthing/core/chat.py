@@ -17,7 +17,7 @@ FinishReason = Literal[
 ]
 
 
-class Tool(PrivateStruct):
+class Tool(PrivateStruct, frozen=True, kw_only=True):
     """A function the model may call. parameters: JSON schema as JSON text.
 
     kind: `function`, or a vendor's built-in tool name (kept in `raw`, another dialect refuses it).
@@ -32,14 +32,14 @@ class Tool(PrivateStruct):
     extra: Extra = {}
 
 
-class ToolChoice(PrivateStruct):
+class ToolChoice(PrivateStruct, frozen=True, kw_only=True):
     """Which tool must be used: `auto`, `none`, `required`, or `tool` with its `name`."""
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
 
 
-class ResponseFormat(PrivateStruct):
+class ResponseFormat(PrivateStruct, frozen=True, kw_only=True):
     """The form of the answer. schema: JSON schema as JSON text, for `json_schema`."""
 
     kind: Literal["text", "json_object", "json_schema"]
@@ -49,7 +49,7 @@ class ResponseFormat(PrivateStruct):
     description: str | None = None
 
 
-class Reasoning(PrivateStruct):
+class Reasoning(PrivateStruct, frozen=True, kw_only=True):
     """How much the model may think. budget_tokens: where the dialect counts; effort: where it names.
 
     budget_tokens 0 means off, -1 means that the model decides. summary: `auto`, `concise`, `detailed`.
@@ -61,7 +61,7 @@ class Reasoning(PrivateStruct):
     include_thoughts: bool | None = None
 
 
-class ChatRequest(PrivateStruct):
+class ChatRequest(PrivateStruct, frozen=True, kw_only=True):
     """One chat call. System and developer instructions are leading messages.
 
     dialect: where it came from; `extra` fields are spoken again in that dialect and reported as dropped
@@ -95,7 +95,7 @@ class ChatRequest(PrivateStruct):
     extra: Extra = {}
 
 
-class Choice(PrivateStruct):
+class Choice(PrivateStruct, frozen=True, kw_only=True):
     """One of the answers. raw_finish: the vendor's own word. stop_sequence: the one that was hit."""
 
     index: int
@@ -107,7 +107,7 @@ class Choice(PrivateStruct):
     extra: Extra = {}
 
 
-class Completion(PrivateStruct):
+class Completion(PrivateStruct, frozen=True, kw_only=True):
     """A whole answer. usage None: the vendor did not report any. created: unix seconds."""
 
     id: str
@@ -120,7 +120,7 @@ class Completion(PrivateStruct):
     extra: Extra = {}
 
 
-class EmbedRequest(PrivateStruct):
+class EmbedRequest(PrivateStruct, frozen=True, kw_only=True):
     """Texts (or token arrays) to embed. inputs: one JSON value per input, verbatim."""
 
     model: str
@@ -134,7 +134,7 @@ class EmbedRequest(PrivateStruct):
 # --- Deltas: the pieces of a streamed answer -------------------------------------------------------
 
 
-class Started(PrivateStruct, tag="started"):
+class Started(PrivateStruct, frozen=True, kw_only=True, tag="started"):
     """The answer has an id and a model; nothing was said yet. usage: what the vendor knows already."""
 
     id: str
@@ -144,7 +144,7 @@ class Started(PrivateStruct, tag="started"):
     service_tier: str | None = None
 
 
-class TextDelta(PrivateStruct, tag="text"):
+class TextDelta(PrivateStruct, frozen=True, kw_only=True, tag="text"):
     """More text of choice `choice`. part counts the text blocks of the choice from 0."""
 
     text: str
@@ -153,14 +153,14 @@ class TextDelta(PrivateStruct, tag="text"):
     logprobs: msgspec.Raw | None = None
 
 
-class RefusalDelta(PrivateStruct, tag="refusal"):
+class RefusalDelta(PrivateStruct, frozen=True, kw_only=True, tag="refusal"):
     """More of the refusal's words."""
 
     text: str
     choice: int = 0
 
 
-class ReasoningDelta(PrivateStruct, tag="reasoning"):
+class ReasoningDelta(PrivateStruct, frozen=True, kw_only=True, tag="reasoning"):
     """More thinking, or its seal. part counts the reasoning items of the choice from 0."""
 
     text: str = ""
@@ -171,7 +171,7 @@ class ReasoningDelta(PrivateStruct, tag="reasoning"):
     id: str | None = None
 
 
-class ToolCallDelta(PrivateStruct, tag="tool_call"):
+class ToolCallDelta(PrivateStruct, frozen=True, kw_only=True, tag="tool_call"):
     """A piece of tool call number `index` (from 0 within the choice). id and name come with the first."""
 
     index: int
@@ -182,7 +182,7 @@ class ToolCallDelta(PrivateStruct, tag="tool_call"):
     signature: str | None = None
 
 
-class Finished(PrivateStruct, tag="finished"):
+class Finished(PrivateStruct, frozen=True, kw_only=True, tag="finished"):
     """Choice `choice` ended for `finish_reason`."""
 
     finish_reason: FinishReason
@@ -191,14 +191,14 @@ class Finished(PrivateStruct, tag="finished"):
     stop_sequence: str | None = None
 
 
-class UsageDelta(PrivateStruct, tag="usage"):
+class UsageDelta(PrivateStruct, frozen=True, kw_only=True, tag="usage"):
     """The usage of the whole answer so far; the last one counts."""
 
     usage: Usage
     service_tier: str | None = None
 
 
-class Failed(PrivateStruct, tag="failed"):
+class Failed(PrivateStruct, frozen=True, kw_only=True, tag="failed"):
     """The vendor reported an error inside the stream."""
 
     error: FarthingError

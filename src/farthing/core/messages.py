@@ -11,14 +11,14 @@ from farthing.core.private import Extra, PrivateStruct
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 
 
-class TextPart(PrivateStruct, tag="text"):
+class TextPart(PrivateStruct, frozen=True, kw_only=True, tag="text"):
     """Plain text."""
 
     text: str
     extra: Extra = {}
 
 
-class ImagePart(PrivateStruct, tag="image"):
+class ImagePart(PrivateStruct, frozen=True, kw_only=True, tag="image"):
     """An image, by URL or inline. Exactly one of `url` and `data` is set.
 
     data: base64 text as it stood on the wire. media_type: e.g. `image/png`; known when inline.
@@ -31,7 +31,7 @@ class ImagePart(PrivateStruct, tag="image"):
     extra: Extra = {}
 
 
-class AudioPart(PrivateStruct, tag="audio"):
+class AudioPart(PrivateStruct, frozen=True, kw_only=True, tag="audio"):
     """Inline audio. data: base64 text. format: `wav`, `mp3`, …"""
 
     data: str
@@ -39,7 +39,7 @@ class AudioPart(PrivateStruct, tag="audio"):
     extra: Extra = {}
 
 
-class FilePart(PrivateStruct, tag="file"):
+class FilePart(PrivateStruct, frozen=True, kw_only=True, tag="file"):
     """A document (usually a PDF): inline base64 `data`, a `url`, or a vendor's `file_id`."""
 
     data: str | None = None
@@ -50,7 +50,7 @@ class FilePart(PrivateStruct, tag="file"):
     extra: Extra = {}
 
 
-class ReasoningPart(PrivateStruct, tag="reasoning"):
+class ReasoningPart(PrivateStruct, frozen=True, kw_only=True, tag="reasoning"):
     """A model's visible or sealed thinking.
 
     text: the thinking, or a summary of it. signature: the vendor's seal, to be returned unchanged.
@@ -65,7 +65,7 @@ class ReasoningPart(PrivateStruct, tag="reasoning"):
     extra: Extra = {}
 
 
-class ToolCallPart(PrivateStruct, tag="tool_call"):
+class ToolCallPart(PrivateStruct, frozen=True, kw_only=True, tag="tool_call"):
     """The assistant asks for a tool. arguments: JSON text exactly as the model wrote it."""
 
     id: str
@@ -74,7 +74,7 @@ class ToolCallPart(PrivateStruct, tag="tool_call"):
     extra: Extra = {}
 
 
-class ToolResultPart(PrivateStruct, tag="tool_result"):
+class ToolResultPart(PrivateStruct, frozen=True, kw_only=True, tag="tool_result"):
     """What a tool answered, tied to the call by `call_id`. name: the tool's, where a dialect says it."""
 
     call_id: str
@@ -84,14 +84,14 @@ class ToolResultPart(PrivateStruct, tag="tool_result"):
     extra: Extra = {}
 
 
-class RefusalPart(PrivateStruct, tag="refusal"):
+class RefusalPart(PrivateStruct, frozen=True, kw_only=True, tag="refusal"):
     """The assistant declines, in its own words."""
 
     text: str
     extra: Extra = {}
 
 
-class OpaquePart(PrivateStruct, tag="opaque"):
+class OpaquePart(PrivateStruct, frozen=True, kw_only=True, tag="opaque"):
     """A content part that only `dialect` knows. Kept verbatim; another dialect refuses it by `kind`."""
 
     dialect: str
@@ -112,7 +112,7 @@ Part = (
 )
 
 
-class Message(PrivateStruct):
+class Message(PrivateStruct, frozen=True, kw_only=True):
     """One turn. A `tool` message holds `ToolResultPart`s only; tool calls live in assistant messages."""
 
     role: Role

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 #: Unknown or dialect-only JSON fields, kept verbatim so that they survive a round trip.
@@ -36,9 +38,8 @@ class PrivateStruct(msgspec.Struct, frozen=True, kw_only=True):
         )
         return f"{type(self).__name__}({shown})"
 
-    def __rich_repr__(self) -> object:
-        for name in self.__struct_fields__:
-            yield name, describe(getattr(self, name))
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [(name, describe(getattr(self, name))) for name in self.__struct_fields__]
 
 
 class Private:

@@ -13,7 +13,7 @@ from farthing.core.models import Deployment, Kind, Offer, Plan, Route, Timeouts
 from farthing.core.private import PrivateStruct
 
 
-class Attempt(PrivateStruct):
+class Attempt(PrivateStruct, frozen=True, kw_only=True):
     """One try: this body, in this dialect, at this deployment.
 
     body: already in `dialect`, with `model` as the provider names it. headers: the client's, to pass on.

@@ -14,7 +14,7 @@ from farthing.core.private import PrivateStruct
 _ENTRY_OVERHEAD = 500
 
 
-class Cached(PrivateStruct):
+class Cached(PrivateStruct, frozen=True, kw_only=True):
     """A complete answer in the client's dialect, and where it came from."""
 
     events: tuple[Event, ...]
