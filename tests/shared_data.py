@@ -15,8 +15,14 @@ def shared_data(*parts: str) -> Path:
 
     Skips the running test when it is not there: the data is optional, in CI as well.
     """
-    root = Path(os.environ.get("FARTHING_SHARED") or _BESIDE_THE_REPOSITORY)
-    path = root.joinpath(*parts)
-    if not path.exists():
+    path = shared_path(*parts)
+    if path is None:
         pytest.skip(f"Shared data {'/'.join(parts)} is absent; FARTHING_SHARED names its folder.")
     return path
+
+
+def shared_path(*parts: str) -> Path | None:
+    """The same file or folder for a benchmark, which decides itself what its absence means."""
+    root = Path(os.environ.get("FARTHING_SHARED") or _BESIDE_THE_REPOSITORY)
+    path = root.joinpath(*parts)
+    return path if path.exists() else None
