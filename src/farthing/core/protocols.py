@@ -83,6 +83,15 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class DescribesDeployments(Protocol):
+    """What a Provider may offer besides: it knows which deployments it has (simulator, recordings)."""
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Its deployments, with `provider` set to its own configured name. No input or output."""
+        ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """Chooses where a call goes. Pure: the same head, route and offers give the same plan."""
 

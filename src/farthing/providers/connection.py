@@ -7,7 +7,6 @@ import io
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 
 import aiohttp
 from yarl import URL
@@ -22,6 +21,7 @@ from farthing.core.errors import (
     UpstreamUnreachableError,
 )
 from farthing.core.models import Timeouts
+from farthing.providers.detect import is_loopback_url
 
 #: Largest whole answer that is read into memory, bytes (3,072-dimension embeddings of 2,048 inputs: 80 MB).
 MAX_ANSWER_BYTES = 128 * 1024 * 1024
@@ -145,7 +145,7 @@ class Upstream:
 
     def _proxy(self, target: URL) -> str | None:
         host = target.host or ""
-        if is_loopback(host):
+        if is_loopback_url(str(target)):
             return None
         env = self._environ
         if _is_excluded(host, env.get("no_proxy") or env.get("NO_PROXY") or ""):
@@ -343,16 +343,6 @@ class _Border:
         if self._deadline <= asyncio.get_running_loop().time():
             return f"did not finish within {self.timeouts.total_s:g} s (timeouts.total_s)."
         return f"{what} within {getattr(self.timeouts, setting):g} s (timeouts.{setting})."
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this host name or address is this machine itself."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_excluded(host: str, no_proxy: str) -> bool:

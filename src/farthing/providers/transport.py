@@ -83,7 +83,7 @@ class HttpProvider:
         self.clock = clock
         self.base_url = base_url(name, settings.base_url or self.default_base_url)
         self._key: Private | None = None
-        self._extra = credentials.extra_headers(settings.headers, environ, provider=name)
+        self._extra = credentials.extra_headers(settings.headers, environ)
         self._upstream = Upstream(name, max_connections=settings.max_connections, environ=environ)
 
     # --- what a vendor says ---
@@ -172,13 +172,12 @@ class HttpProvider:
         if self._key is None:
             try:
                 self._key = credentials.vendor_key(
-                    self.settings.key,
-                    self.environ,
-                    provider=self.name,
-                    variables=self.key_variables,
+                    self.settings.key, self.environ, self.key_variables
                 )
             except ConfigError as error:
-                raise self._no_key(error.message, error.hint) from error
+                raise self._no_key(
+                    f"Provider '{self.name}' has no key. {error.message}", error.hint
+                ) from error
         return self._key.reveal() if self._key else None
 
     def _no_key(self, message: str, hint: str | None) -> UpstreamAuthError:

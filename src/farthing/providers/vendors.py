@@ -1,4 +1,4 @@
-"""The rows of `vendors.toml`: vendors that speak OpenAI's dialect."""
+"""The rows of `vendors.toml`: every type of provider that is built in."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ import msgspec
 
 
 class Vendor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One vendor; the fields are explained at the top of the file."""
+    """One type of provider; the fields are explained at the top of the file."""
 
     title: str
     base_url: str
     key: tuple[str, ...]
-    dialects: tuple[str, ...]
     source: str
     date: str
+    needs: tuple[str, ...] = ()
+    dialects: tuple[str, ...] = ()
+    factory: str = "farthing.providers.compatible:build"
     local: bool = False
+    probe: bool = True
     catalogue: str | None = None
+    named_by_operator: bool = False
+    describes: bool = False
+    simulated: bool = False
     usage_option: bool = True
-    unverified: bool = False
 
 
 @cache

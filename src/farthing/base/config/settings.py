@@ -185,6 +185,10 @@ class Deployment(_Section, frozen=True, kw_only=True):
         Literal["chat", "embed"] | None, Meta(description="Unset: as the catalogue says.")
     ] = None
     region: Annotated[str | None, Meta(description="Region; unset: the provider's.")] = None
+    scope: Annotated[
+        Literal["global", "data_zone", "regional"] | None,
+        Meta(description="Azure: where its data may be processed, which sets the price. Unset: global."),
+    ] = None
     price: Annotated[PriceSetting | None, Meta(description="A negotiated price.")] = None
     is_provisioned: Annotated[
         bool, Meta(description="Provisioned throughput: tokens are free, the hour is paid.")
