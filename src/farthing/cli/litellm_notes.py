@@ -1,0 +1,144 @@
+"""What a LiteLLM proxy config says that farthing.toml does not, and what to do instead."""
+
+from __future__ import annotations
+
+#: LiteLLM's prefix of `model` → our provider type. Prefixes by docs.litellm.ai/docs/providers, 2026-11.
+VENDORS = {
+    "openai": "openai",
+    "text-completion-openai": "openai",
+    "custom_openai": "openai",
+    "litellm_proxy": "openai",
+    "azure": "azure",
+    "anthropic": "anthropic",
+    "gemini": "google",
+    "mistral": "mistral",
+    "groq": "groq",
+    "deepseek": "deepseek",
+    "together_ai": "together",
+    "fireworks_ai": "fireworks",
+    "openrouter": "openrouter",
+    "huggingface": "huggingface",
+    "ollama": "ollama",
+    "ollama_chat": "ollama",
+    "lm_studio": "lmstudio",
+    "hosted_vllm": "vllm",
+    "llamafile": "llamacpp",
+    "xai": "xai",
+    "perplexity": "perplexity",
+}
+#: Where LiteLLM looks for a key when an entry names none.
+DEFAULT_KEYS = {
+    "openai": "OPENAI_API_KEY",
+    "azure": "AZURE_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "google": "GEMINI_API_KEY",
+    "mistral": "MISTRAL_API_KEY",
+    "groq": "GROQ_API_KEY",
+    "deepseek": "DEEPSEEK_API_KEY",
+    "together": "TOGETHERAI_API_KEY",
+    "fireworks": "FIREWORKS_AI_API_KEY",
+    "openrouter": "OPENROUTER_API_KEY",
+    "huggingface": "HF_TOKEN",
+    "xai": "XAI_API_KEY",
+    "perplexity": "PERPLEXITYAI_API_KEY",
+}
+#: A bare model name → vendor, as LiteLLM guesses it.
+BARE_NAMES = (
+    ("gpt-", "openai"),
+    ("chatgpt", "openai"),
+    ("o1", "openai"),
+    ("o3", "openai"),
+    ("o4", "openai"),
+    ("text-embedding-", "openai"),
+    ("claude", "anthropic"),
+    ("gemini", "google"),
+)
+#: LiteLLM's price fields, dollars per token → ours, dollars per million.
+PRICES = {
+    "input_cost_per_token": "input",
+    "output_cost_per_token": "output",
+    "cache_read_input_token_cost": "cached_input",
+    "cache_creation_input_token_cost": "cache_write",
+    "output_cost_per_reasoning_token": "reasoning",
+    "input_cost_per_audio_token": "input_audio",
+    "output_cost_per_audio_token": "output_audio",
+}
+STRATEGIES = {"simple-shuffle": "weighted", "least-busy": "least_busy"}
+WINDOWS = {"1d": "day", "24h": "day", "7d": "week", "1w": "week", "30d": "month", "1mo": "month"}
+
+#: Keys that need nothing: Farthing does so always, or has no use for them.
+ALWAYS = {
+    "litellm_settings.drop_params": (
+        "not needed: fields that another dialect cannot say are always dropped and listed in the "
+        "farthing-dropped header."
+    ),
+    "litellm_settings.modify_params": "not needed: requests are translated, never edited.",
+    "litellm_settings.turn_off_message_logging": "not needed: no prompt or answer is ever logged.",
+    "litellm_settings.redact_user_api_key_info": "not needed: keys are stored as hashes only.",
+    "litellm_settings.set_verbose": 'use telemetry.log_level = "debug".',
+    "router_settings.enable_pre_call_checks": "not needed: context sizes are always checked.",
+    "litellm_params.drop_params": (
+        "not needed: fields that another dialect cannot say are always dropped and listed."
+    ),
+    "model_info.id": "not needed: the deployment's table name is its id.",
+    "model_info.db_model": "not needed.",
+}
+#: Keys without an equivalent setting → what to do instead.
+INSTEAD = {
+    "general_settings.master_key": "create an admin key with `farthing keys create --role admin`.",
+    "general_settings.database_url": (
+        "LiteLLM's database is not read; set FARTHING_STORAGE__URL to a database of Farthing's own."
+    ),
+    "general_settings.alerting": "set alerts.webhook_url; alerts also go to the log and to /metrics.",
+    "general_settings.alerting_threshold": "use the alert rules on farthing_request_duration_seconds.",
+    "general_settings.alert_types": "use the shipped Prometheus alert rules.",
+    "general_settings.store_model_in_db": "models live in farthing.toml only; edit the file.",
+    "general_settings.max_parallel_requests": "use server.max_concurrent_calls.",
+    "general_settings.global_max_parallel_requests": "use server.max_concurrent_calls.",
+    "general_settings.custom_auth": "Farthing checks its own keys; put a proxy in front for others.",
+    "router_settings.redis_host": "not needed for one process; retries and breakers are in memory.",
+    "router_settings.redis_port": "not needed for one process.",
+    "router_settings.redis_password": "not needed for one process.",
+    "router_settings.redis_url": "not needed for one process.",
+    "router_settings.context_window_fallbacks": (
+        "calls that are too long go to the route's larger deployments; list those in the route."
+    ),
+    "router_settings.content_policy_fallbacks": "a filtered prompt is answered as such, not retried.",
+    "router_settings.retry_policy": "use [retry]; what is retried follows from the error's kind.",
+    "router_settings.allowed_fails_policy": "use [breaker].",
+    "router_settings.routing_strategy_args": "no strategy here takes arguments.",
+    "router_settings.retry_after": "use retry.backoff_s; a provider's Retry-After is honoured.",
+    "router_settings.cache_responses": "set cache = true on the routes that may be cached.",
+    "litellm_settings.context_window_fallbacks": (
+        "calls that are too long go to the route's larger deployments; list those in the route."
+    ),
+    "litellm_settings.content_policy_fallbacks": "a filtered prompt is answered as such, not retried.",
+    "litellm_settings.callback_settings": "configure the receiver of telemetry.otlp_endpoint.",
+    "litellm_settings.guardrails": "not available; moderate before the call.",
+    "litellm_settings.default_team_settings": "create a budget per team: [budgets.NAME] team = …",
+    "litellm_settings.success_callback": "see the note on callbacks.",
+    "litellm_params.timeout": "timeouts are set for all deployments under [timeouts].",
+    "litellm_params.max_retries": "retries are set for all deployments under [retry].",
+    "litellm_params.max_parallel_requests": "use requests_per_minute, or server.max_concurrent_calls.",
+    "litellm_params.max_budget": "use a budget: [budgets.NAME] model = …",
+    "litellm_params.budget_duration": "use a budget's window.",
+    "litellm_params.azure_ad_token": 'set auth = "entra" on the provider.',
+    "litellm_params.tenant_id": 'set auth = "entra" on the provider; the identity comes from the environment.',
+    "litellm_params.client_id": 'set auth = "entra" on the provider; the identity comes from the environment.',
+    "litellm_params.client_secret": 'set auth = "entra"; the secret stays in the environment.',
+    "litellm_params.mock_response": 'use a provider of type "sim".',
+    "environment_variables": "set these in the environment of the process; their values were not copied.",
+    "guardrails": "not available; moderate before the call.",
+    "mcp_servers": "not available.",
+    "callback_settings": "configure the receiver of telemetry.otlp_endpoint.",
+}
+#: Callbacks that have an equivalent.
+CALLBACKS = {
+    "prometheus": "Prometheus series are always at /metrics.",
+    "otel": "set telemetry.otlp_endpoint (extra: pip install 'farthing[otel]').",
+    "langfuse": "set telemetry.otlp_endpoint to Langfuse's /api/public/otel and its key in otlp_headers.",
+    "langfuse_otel": "set telemetry.otlp_endpoint to Langfuse's /api/public/otel.",
+    "arize_phoenix": "set telemetry.otlp_endpoint to Phoenix.",
+    "datadog": "set telemetry.otlp_endpoint to Datadog with headers dd-api-key, dd-otlp-source=llmobs.",
+    "datadog_llm_observability": "set telemetry.otlp_endpoint to Datadog, header dd-otlp-source=llmobs.",
+}
