@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
@@ -58,7 +59,7 @@ class Catalogue:
         }
         self._rows: dict[tuple[str, str], list[ModelRow]] = {}
         for row in (row for layer in layers for row in layer.models):
-            for name in (row.name, *row.aliases):
+            for name in row.names:
                 self._rows.setdefault((row.provider, name), []).append(row)
         self._inherit = tuple(row for layer in layers for row in layer.inherit)
         self._models: dict[tuple[str, str, str | None], Model | None] = {}
@@ -103,7 +104,7 @@ class Catalogue:
         return model
 
     def names(self, vendor: str) -> tuple[str, ...]:
-        """The models of a vendor whose tokens are priced, sorted."""
+        """The models of a vendor that can be called and are priced, sorted: none that has retired."""
         if vendor not in self._names:
             self._names[vendor] = tuple(sorted(self._priced(vendor)))
         return self._names[vendor]
@@ -129,25 +130,32 @@ class Catalogue:
 
     def _priced(self, vendor: str) -> set[str]:
         stated = {*self._entries.get(vendor, ())}
-        stated.update(
-            row.name for (v, _), rows in self._rows.items() if v == vendor for row in rows
-        )
-        names = {n for n in stated if (model := self.model(vendor, n)) and model.price is not None}
+        stated.update(name for v, name in self._rows if v == vendor)
+        names = {name for name in stated if self._is_listed(vendor, name)}
         for row in self._inherit:
             if row.provider == vendor and row.vendor != vendor:
                 names.update(name for name in self.names(row.vendor) if row.covers(name))
         return names
+
+    def _is_listed(self, vendor: str, name: str) -> bool:
+        model = self.model(vendor, name)
+        if model is None or model.price is None:
+            return False
+        if model.retires is not None and model.retires <= self._today.isoformat():
+            return False
+        return not any(fnmatchcase(name, p) for layer in self._layers for p in layer.hidden)
 
     def _look_up(self, vendor: str, name: str, scope: str | None) -> Model | None:
         inherit = next(
             (r for r in self._inherit if r.provider == vendor and r.covers(_plain(name))), None
         )
         for spelling in spellings(name):
-            rows = self._rows.get((vendor, spelling), [])
             record = self._record(vendor, spelling)
+            stated = spelling if record is None else record.get("id")
+            rows = self._rows.get((vendor, spelling)) or self._rows.get((vendor, stated), [])
             if record is None and not rows:
                 continue
-            model = self._made(vendor, record, rows)
+            model = self._made(vendor, spelling, record, rows)
             if model.price is not None or inherit is None:
                 return _scoped(model, inherit, scope)
         if inherit is None:
@@ -162,11 +170,12 @@ class Catalogue:
             return exact
         return next((r for r in entries.values() if _matches(r.get("match"), name)), None)
 
-    def _made(self, vendor: str, record: Record | None, rows: Sequence[ModelRow]) -> Model:
-        name = rows[-1].name if record is None else record.get("id")
+    def _made(
+        self, vendor: str, spelling: str, record: Record | None, rows: Sequence[ModelRow]
+    ) -> Model:
+        name = spelling if record is None else record.get("id")
         kind: Kind = "embed" if "embed" in name else "chat"
-        if rows and rows[-1].kind:
-            kind = rows[-1].kind
+        kind = next((row.kind for row in reversed(rows) if row.kind), kind)
         model = Model(name=name, provider=vendor, kind=kind)
         if record is not None:
             source = f"{pricedata.PACKAGE} {pricedata.installed_version()}"

@@ -81,15 +81,14 @@ class TierRow(_Row, frozen=True, kw_only=True):
 
 
 class ModelRow(_Row, frozen=True, kw_only=True):
-    """Facts and prices of one model at one vendor. What it leaves out stays as the price data says."""
+    """Facts and prices of models at one vendor. What it leaves out stays as the price data says."""
 
     provider: str
-    name: str
+    names: tuple[str, ...]
     source: str
     date: str
     unverified: bool = False
     kind: Kind | None = None
-    aliases: tuple[str, ...] = ()
     context_tokens: int | None = None
     max_output_tokens: int | None = None
     capabilities: tuple[str, ...] = ()
@@ -129,6 +128,7 @@ class ProvisionedRow(_Row, frozen=True, kw_only=True):
 class Overlay(_Row, frozen=True, kw_only=True):
     """A whole overlay file."""
 
+    hidden: tuple[str, ...] = ()
     models: tuple[ModelRow, ...] = ()
     inherit: tuple[InheritRow, ...] = ()
     provisioned: tuple[ProvisionedRow, ...] = ()
