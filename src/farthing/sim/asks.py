@@ -57,7 +57,6 @@ class Ask(PrivateStruct, frozen=True):
     is_echo: bool = False
     dimensions: int | None = None
     is_base64: bool = False
-    is_unbilled: bool = False
 
     @property
     def text(self) -> str:
@@ -107,7 +106,11 @@ class Screening(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(PrivateStruct, frozen=True):
-    """A whole answer, before a face writes it. created: unix seconds. screening None: no annotations."""
+    """A whole answer, before a face writes it. created: unix seconds. screening None: no annotations.
+
+    blocked: the category for which the prompt was refused inside a 200 (Google). events_of: tokens per
+    event. dimensions: length of embedding vectors.
+    """
 
     id: str
     model: str
@@ -116,6 +119,8 @@ class Reply(PrivateStruct, frozen=True):
     spoken: tuple[Spoken, ...]
     usage: Usage
     screening: Screening | None = None
+    blocked: str | None = None
+    dimensions: int = 0
     events_of: int = 1
 
 

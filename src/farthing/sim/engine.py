@@ -16,7 +16,7 @@ from farthing.sim.draws import Draws
 from farthing.sim.exchange import Bill, Exchange
 from farthing.sim.faces.errors import error_body
 from farthing.sim.faces.listing import count_body, models_body
-from farthing.sim.faces.routes import FACES, Target, find
+from farthing.sim.faces.routes import COUNTERS, FACES, Target, find
 from farthing.sim.invoice import Invoice
 from farthing.sim.place import IMAGE_TOKENS, Place
 from farthing.sim.prefix import usage_of
@@ -117,12 +117,8 @@ class Region:
             return self._plain(
                 models_body(self.table.flavour, self.places, inbound.path), request_id
             )
-        face = (
-            FACES["generate" if self.table.flavour == "google" else "messages"]
-            if target.name == "count"
-            else FACES[target.name]
-        )
-        ask = _completed(face.parse(inbound.body), target, inbound)
+        parse = COUNTERS[self.table.flavour] if target.name == "count" else FACES[target.name].parse
+        ask = _completed(parse(inbound.body), target)
         if target.name == "count":
             self._place(ask.model)
             return self._plain(count_body(self.table.flavour, prompt_tokens(ask)), request_id)
@@ -143,7 +139,7 @@ class Region:
         where, model = place.place, place.place.model
         spoken = (
             ()
-            if model.kind == "embed"
+            if model.kind == "embed" or place.screening.prompt
             else compose(
                 ask,
                 most=model.max_output_tokens,
@@ -166,6 +162,8 @@ class Region:
             screening=place.screening
             if self.table.flavour == "azure" and model.kind == "chat"
             else None,
+            blocked=place.screening.prompt,
+            dimensions=ask.dimensions or model.dimensions,
             events_of=self.table.tokens_per_event,
         )
         script = self._script(reply, target, draws, usage)
@@ -224,7 +222,7 @@ class Region:
             if place.provisioned is None or target is None:
                 refused.headers += self._limits(place)
                 raise
-            spilled = (
+            spilled: headers.Headers = (
                 ("x-ms-spillover-from-deployment", place.name),
                 ("x-ms-spillover-error", str(refused.status)),
                 ("x-ms-is-spilled-over", "true"),
@@ -275,6 +273,8 @@ class Region:
         raise words.unknown_model(self.table.flavour, model)
 
     def _authenticate(self, inbound: Inbound) -> None:
+        if self.table.flavour == "anthropic" and "anthropic-version" not in inbound.headers:
+            raise RefusedError(400, "invalid", "anthropic-version: header is required")
         if self.table.key is None:
             return
         found = (
@@ -369,7 +369,7 @@ def regions(scenario: Scenario, clock: Clock, invoice: Invoice) -> Iterator[Regi
         yield Region(name, scenario, clock, invoice)
 
 
-def _completed(ask: Ask, target: Target, inbound: Inbound) -> Ask:
+def _completed(ask: Ask, target: Target) -> Ask:
     changes: dict[str, object] = {}
     if target.model is not None:
         changes["model"] = target.model

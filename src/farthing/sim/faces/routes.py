@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from farthing.sim.asks import Ask, Frame, RefusedError, Reply
-from farthing.sim.faces import openai_chat
+from farthing.sim.faces import anthropic, google, openai_chat, openai_other, responses
 from farthing.sim.scenario import Flavour
 
 Name = Literal[
@@ -35,6 +35,20 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 FACES: dict[str, Face] = {
     "chat": Face(openai_chat.parse, openai_chat.whole, openai_chat.stream),
+    "completions": Face(
+        openai_other.parse_completion, openai_other.completion, openai_other.completion_stream
+    ),
+    "responses": Face(responses.parse, responses.whole, responses.stream),
+    "embeddings": Face(
+        openai_other.parse_embedding, openai_other.embedding, openai_other.no_stream
+    ),
+    "messages": Face(anthropic.parse, anthropic.whole, anthropic.stream),
+    "generate": Face(google.parse, google.whole, google.stream),
+}
+#: Who counts tokens, by flavour.
+COUNTERS: dict[str, Callable[[bytes], Ask]] = {
+    "anthropic": anthropic.parse_count,
+    "google": google.parse_count,
 }
 
 _OPENAI: dict[str, Name] = {
@@ -81,6 +95,10 @@ def _find(flavour: Flavour, method: str, path: str, query: dict[str, str]) -> Ta
     if match is None or match[2] not in _GOOGLE_METHODS:
         return None
     name, stream = _GOOGLE_METHODS[match[2]]
+    if stream and query.get("alt") != "sse":
+        raise RefusedError(
+            400, "invalid", "The simulator streams server-sent events: add ?alt=sse."
+        )
     return Target(name=name, model=match[1], stream=stream)
 
 
