@@ -21,11 +21,11 @@ _STOP_WORDS = {
 _MODES: dict[str, ToolMode] = {"any": "required", "tool": "tool", "none": "none"}
 
 
-class _Cache(msgspec.Struct):
+class _Cache(msgspec.Struct, frozen=True):
     ttl: str = "5m"
 
 
-class _Block(msgspec.Struct):
+class _Block(msgspec.Struct, frozen=True):
     type: str
     text: str = ""
     thinking: str = ""
@@ -35,38 +35,38 @@ class _Block(msgspec.Struct):
     cache_control: _Cache | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, frozen=True):
     role: str
     content: str | list[_Block]
 
 
-class _Tool(msgspec.Struct):
+class _Tool(msgspec.Struct, frozen=True):
     name: str
     input_schema: msgspec.Raw = msgspec.Raw()
 
 
-class _ToolChoice(msgspec.Struct):
+class _ToolChoice(msgspec.Struct, frozen=True):
     type: str = "auto"
     name: str | None = None
     disable_parallel_tool_use: bool = False
 
 
-class _Thinking(msgspec.Struct):
+class _Thinking(msgspec.Struct, frozen=True):
     type: str
     budget_tokens: int = 64
 
 
-class _Format(msgspec.Struct):
+class _Format(msgspec.Struct, frozen=True):
     type: str
     schema: msgspec.Raw = msgspec.Raw()
 
 
-class _OutputConfig(msgspec.Struct):
+class _OutputConfig(msgspec.Struct, frozen=True):
     format: _Format | None = None
     effort: str | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, frozen=True):
     model: str
     messages: list[_Message]
     max_tokens: int | None = None

@@ -21,13 +21,13 @@ _FINISH_WORDS = {
 _MODES: dict[str, ToolMode] = {"ANY": "required", "NONE": "none"}
 
 
-class _Call(msgspec.Struct):
+class _Call(msgspec.Struct, frozen=True):
     name: str = ""
     args: msgspec.Raw = msgspec.Raw()
     response: msgspec.Raw = msgspec.Raw()
 
 
-class _Part(msgspec.Struct, rename="camel"):
+class _Part(msgspec.Struct, frozen=True, rename="camel"):
     text: str = ""
     inline_data: msgspec.Raw | None = None
     file_data: msgspec.Raw | None = None
@@ -35,37 +35,37 @@ class _Part(msgspec.Struct, rename="camel"):
     function_response: _Call | None = None
 
 
-class _Content(msgspec.Struct):
+class _Content(msgspec.Struct, frozen=True):
     parts: list[_Part] = []
     role: str = "user"
 
 
-class _Declaration(msgspec.Struct, rename="camel"):
+class _Declaration(msgspec.Struct, frozen=True, rename="camel"):
     name: str
     parameters: msgspec.Raw = msgspec.Raw()
     parameters_json_schema: msgspec.Raw = msgspec.Raw()
 
 
-class _Tool(msgspec.Struct, rename="camel"):
+class _Tool(msgspec.Struct, frozen=True, rename="camel"):
     function_declarations: list[_Declaration] = []
 
 
-class _Calling(msgspec.Struct, rename="camel"):
+class _Calling(msgspec.Struct, frozen=True, rename="camel"):
     mode: str = "AUTO"
     allowed_function_names: list[str] = []
 
 
-class _ToolConfig(msgspec.Struct, rename="camel"):
+class _ToolConfig(msgspec.Struct, frozen=True, rename="camel"):
     function_calling_config: _Calling = _Calling()
 
 
-class _Thinking(msgspec.Struct, rename="camel"):
+class _Thinking(msgspec.Struct, frozen=True, rename="camel"):
     thinking_budget: int | None = None
     thinking_level: str | None = None
     include_thoughts: bool = False
 
 
-class _Generation(msgspec.Struct, rename="camel"):
+class _Generation(msgspec.Struct, frozen=True, rename="camel"):
     max_output_tokens: int | None = None
     stop_sequences: list[str] = []
     candidate_count: int = 1
@@ -76,7 +76,7 @@ class _Generation(msgspec.Struct, rename="camel"):
     temperature: float | None = None
 
 
-class _Body(msgspec.Struct, rename="camel"):
+class _Body(msgspec.Struct, frozen=True, rename="camel"):
     contents: list[_Content]
     system_instruction: _Content | None = None
     tools: list[_Tool] = []
@@ -84,7 +84,7 @@ class _Body(msgspec.Struct, rename="camel"):
     generation_config: _Generation = _Generation()
 
 
-class _Counted(msgspec.Struct, rename="camel"):
+class _Counted(msgspec.Struct, frozen=True, rename="camel"):
     generate_content_request: msgspec.Raw | None = None
 
 

@@ -16,49 +16,49 @@ FINGERPRINT = "farthing-sim"
 END = Frame(data=b"data: [DONE]\n\n")
 
 
-class _Part(msgspec.Struct):
+class _Part(msgspec.Struct, frozen=True):
     type: str = "text"
     text: str = ""
     refusal: str = ""
 
 
-class _Named(msgspec.Struct):
+class _Named(msgspec.Struct, frozen=True):
     name: str
     arguments: str = ""
     parameters: msgspec.Raw = msgspec.Raw()
 
 
-class _Tool(msgspec.Struct):
+class _Tool(msgspec.Struct, frozen=True):
     type: str = "function"
     function: _Named | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, frozen=True):
     role: str
     content: str | list[_Part] | None = None
     tool_calls: list[_Tool] | None = None
 
 
-class _Schema(msgspec.Struct):
+class _Schema(msgspec.Struct, frozen=True):
     name: str
     schema: msgspec.Raw = msgspec.Raw()
 
 
-class _Format(msgspec.Struct):
+class _Format(msgspec.Struct, frozen=True):
     type: str
     json_schema: _Schema | None = None
 
 
-class _Options(msgspec.Struct):
+class _Options(msgspec.Struct, frozen=True):
     include_usage: bool = False
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, frozen=True):
     type: str = "function"
     function: _Named | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, frozen=True):
     messages: list[_Message]
     model: str = ""
     stream: bool | None = None

@@ -19,11 +19,11 @@ _DEFAULT_MAX_TOKENS = 16
 _Prompt = str | list[str | int | list[int]]
 
 
-class _Options(msgspec.Struct):
+class _Options(msgspec.Struct, frozen=True):
     include_usage: bool = False
 
 
-class _Completion(msgspec.Struct):
+class _Completion(msgspec.Struct, frozen=True):
     prompt: _Prompt
     model: str = ""
     stream: bool | None = None
@@ -35,7 +35,7 @@ class _Completion(msgspec.Struct):
     stop: str | list[str] | None = None
 
 
-class _Embedding(msgspec.Struct):
+class _Embedding(msgspec.Struct, frozen=True):
     input: _Prompt
     model: str = ""
     dimensions: int | None = None

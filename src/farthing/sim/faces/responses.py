@@ -12,12 +12,12 @@ from farthing.sim.faces.shape import Json, decode, encode, sse
 from farthing.sim.text import count
 
 
-class _Part(msgspec.Struct):
+class _Part(msgspec.Struct, frozen=True):
     type: str
     text: str = ""
 
 
-class _Item(msgspec.Struct):
+class _Item(msgspec.Struct, frozen=True):
     type: str = "message"
     role: str = "user"
     content: str | list[_Part] | None = None
@@ -26,32 +26,32 @@ class _Item(msgspec.Struct):
     output: str | list[_Part] = ""
 
 
-class _Tool(msgspec.Struct):
+class _Tool(msgspec.Struct, frozen=True):
     type: str
     name: str = ""
     parameters: msgspec.Raw | None = None
 
 
-class _Named(msgspec.Struct):
+class _Named(msgspec.Struct, frozen=True):
     type: str
     name: str | None = None
 
 
-class _Format(msgspec.Struct):
+class _Format(msgspec.Struct, frozen=True):
     type: str = "text"
     schema: msgspec.Raw = msgspec.Raw()
 
 
-class _Text(msgspec.Struct):
+class _Text(msgspec.Struct, frozen=True):
     format: _Format = _Format()
 
 
-class _Reasoning(msgspec.Struct):
+class _Reasoning(msgspec.Struct, frozen=True):
     effort: str | None = None
     summary: str | None = None
 
 
-class _Body(msgspec.Struct):
+class _Body(msgspec.Struct, frozen=True):
     input: str | list[_Item]
     model: str = ""
     instructions: str | None = None
