@@ -290,7 +290,7 @@ class Running:
             model=deployment.model,
             deployment=deployment.name,
             provider=deployment.provider,
-            is_simulated=deployment.is_simulated,
+            is_simulated=self._is_simulated(),
             nanodollars=sum(a.nanodollars for a in self._call.attempts) if whole else None,
             cache=self._call.head.cache,
             dropped=self._call.dropped,
@@ -314,7 +314,7 @@ class Running:
                 tier=charge.tier,
                 is_price_known=self._deployment.price is not None
                 or self._deployment.is_provisioned,
-                is_simulated=self._deployment.is_simulated,
+                is_simulated=self._is_simulated(),
                 was_sent=self._is_started,
                 started_s=self._call.at_s + (self._started_s - self._call.started_s),
                 latency_s=self._clock.monotonic() - self._started_s,
@@ -330,7 +330,8 @@ class Running:
         if not self._is_started or not isinstance(error, UpstreamError):
             return billing.nothing()
         if self._answer is None:
-            never_billed = error.upstream_status is not None or not error.was_sent
+            refused = error.upstream_status is not None and error.upstream_status >= 400
+            never_billed = refused or not error.was_sent
             return billing.nothing() if never_billed else self._unknown()
         if tally.is_complete and tally.usage is not None:
             return self._confirmed(tally)
@@ -360,8 +361,16 @@ class Running:
         return self._spilled_from() is not None
 
     def _spilled_from(self) -> str | None:
-        headers = dict(self._answer.head.headers) if self._answer else {}
-        return headers.get("x-ms-spillover-from-deployment")
+        return self._answer_header("x-ms-spillover-from-deployment")
+
+    def _is_simulated(self) -> bool:
+        """A simulator behind HTTP says so itself, whatever type of provider it is configured as."""
+        return (
+            self._deployment.is_simulated or self._answer_header("x-farthing-simulated") == "true"
+        )
+
+    def _answer_header(self, name: str) -> str | None:
+        return dict(self._answer.head.headers).get(name) if self._answer else None
 
     async def _close(self) -> None:
         await self._stack.aclose()

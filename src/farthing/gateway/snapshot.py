@@ -17,6 +17,9 @@ from farthing.gateway.idempotency import IdempotencyStore
 from farthing.gateway.retry import RetryBudget
 from farthing.providers.directory import Directory
 
+#: Beyond this many, breakers of deployments that no setting names are dropped.
+MAX_BREAKERS = 5000
+
 _log = logging.getLogger("farthing.gateway")
 
 
@@ -48,8 +51,16 @@ class Snapshot:
         """The deployment's breaker; it lives on through reloads."""
         breakers = self.shared.breakers
         if deployment not in breakers:
+            if len(breakers) >= MAX_BREAKERS:
+                self._forget_quiet_breakers()
             breakers[deployment] = Breaker(self.settings.breaker, self.shared.clock)
         return breakers[deployment]
+
+    def _forget_quiet_breakers(self) -> None:
+        # Callers may name any model of a provider; what such names leave behind must not grow for ever.
+        for name, breaker in list(self.shared.breakers.items()):
+            if name not in self.directory.deployments and not breaker.in_flight:
+                del self.shared.breakers[name]
 
     def report(self, record: CallRecord) -> None:
         """Hand the record to every sink. A sink that fails loses its line, the call is not harmed."""

@@ -8,9 +8,9 @@ from farthing.core.calls import Event, EventKind, Head, Request
 from farthing.core.chat import Failed
 from farthing.core.errors import FarthingError, UntranslatableError, UpstreamServerError
 from farthing.core.models import Deployment
+from farthing.providers.usage_option import OPTED_DIALECTS
 from farthing.wire.codec import Codec, StreamWriter
 from farthing.wire.dialects import codec
-from farthing.wire.stream_usage import with_usage
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,14 +28,11 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 def prepare(request: Request, deployment: Deployment, spoken: tuple[str, ...]) -> Prepared:
     """The body for this deployment. spoken: dialects of the provider, preferred one first.
 
-    In the same dialect only the model's name is replaced (and a stream is asked to report usage, which
-    the client is not shown unless it asked too). Raises UntranslatableError, BadRequestError.
+    In the same dialect only the model's name is replaced. Raises UntranslatableError, BadRequestError.
     """
     client = codec(request.dialect)
     if request.dialect in spoken:
         body = client.with_model(request.body, deployment.remote_name)
-        if request.head.stream and not request.head.include_usage:
-            body = with_usage(body, request.dialect)
         return Prepared(dialect=request.dialect, body=body, is_translated=False)
     target = next((name for name in spoken if codec(name).kind == client.kind), None)
     if target is None or client.kind != "chat":
@@ -67,10 +64,9 @@ class AnswerTranslator:
         self._client: Codec = codec(request.dialect)
         self._provider: Codec = codec(prepared.dialect)
         self._is_translated = prepared.is_translated
-        self._hides_usage = not self._is_translated and not request.head.include_usage
-        self._hides_usage = (
-            self._hides_usage and with_usage(request.body, request.dialect) is not request.body
-        )
+        # The provider asks every stream for its usage, which the client sees only if it asked as well.
+        asked = self._head.include_usage or request.dialect not in OPTED_DIALECTS
+        self._hides_usage = not self._is_translated and not asked
         self._call_id = call_id
         self._created = created
         self._writer: StreamWriter | None = None

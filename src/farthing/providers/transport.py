@@ -37,7 +37,7 @@ from farthing.wire.dialects import codec
 _KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-ms-", "azure-openai-")
 _KEPT_HEADERS = frozenset(
     {"retry-after", "retry-after-ms", "x-request-id", "request-id", "apim-request-id"}
-    | {"openai-processing-ms", "openai-version"}
+    | {"openai-processing-ms", "openai-version", "x-farthing-simulated"}
 )
 #: Headers of every request, unless the vendor, the client or the settings say otherwise.
 _DEFAULTS = {"content-type": "application/json", "user-agent": "farthing"}
@@ -330,8 +330,10 @@ def _head(exchange: Exchange) -> AnswerHead:
 
 
 class _ErrorBody(msgspec.Struct):
-    error: msgspec.Raw | None = None
-    choices: msgspec.Raw | None = None
+    error: msgspec.Raw = (
+        msgspec.Raw()
+    )  # empty: absent. `Raw | None` would mean null or nothing else
+    choices: msgspec.Raw = msgspec.Raw()
 
 
 class _ErrorCode(msgspec.Struct):
@@ -347,8 +349,10 @@ def _error_status(body: bytes) -> int | None:
     """
     try:
         parsed = msgspec.json.decode(body, type=_ErrorBody)
-        if parsed.error is None or bytes(parsed.error) == b"null" or parsed.choices is not None:
+        if bytes(parsed.error) in (b"", b"null") or bytes(parsed.choices):
             return None
+        if not bytes(parsed.error).startswith(b"{"):
+            return 502
         error = msgspec.json.decode(parsed.error, type=_ErrorCode)
     except msgspec.DecodeError:
         return None
