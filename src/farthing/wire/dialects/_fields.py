@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
 
-from farthing.core.errors import BadRequestError, FarthingError
+from farthing.core.errors import BadRequestError, FarthingError, UntranslatableError
 from farthing.core.private import Extra
 
 T = TypeVar("T")
@@ -16,9 +17,8 @@ class Fields:
     """One JSON object. Each reader takes its field; `rest()` is what nobody took, verbatim.
 
     path: where the object stands (`messages[0].content[1]`), empty for the body. fail: the error to
-    raise: BadRequestError for a client's bytes, UpstreamProtocolError for a provider's. Other spellings
-    of a field (`max_output_tokens` for `maxOutputTokens`) are folded by `renamed` before reading.
-    null counts as absent.
+    raise: BadRequestError for a client's bytes, UpstreamProtocolError for a provider's. `spelled`
+    folds other spellings of a field (`max_output_tokens` for `maxOutputTokens`). null counts as absent.
     """
 
     __slots__ = ("_fail", "_fields", "_path", "verbatim")
@@ -35,10 +35,12 @@ class Fields:
         """The path of a field of this object."""
         return f"{self._path}.{name}" if self._path else name
 
-    def renamed(self, other_spellings: dict[str, str]) -> Fields:
-        """This object with fields under another spelling moved to the one we read. Returns itself."""
-        for name in [n for n in self._fields if n in other_spellings]:
-            self._fields.setdefault(other_spellings[name], self._fields.pop(name))
+    def spelled(self, fold: Callable[[str], str]) -> Fields:
+        """This object with each name folded to the spelling that we read. Returns itself."""
+        for name in list(self._fields):
+            folded = fold(name)
+            if folded != name:
+                self._fields.setdefault(folded, self._fields.pop(name))
         return self
 
     def has(self, name: str) -> bool:
@@ -144,6 +146,20 @@ def decode_head(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
         raise BadRequestError(_complaint(error, "")) from None
     except RecursionError:
         raise BadRequestError("The JSON body is nested too deeply.") from None
+
+
+def arguments_json(arguments: str, path: str) -> msgspec.Raw:
+    """A tool call's arguments as a JSON object, verbatim. Raises UntranslatableError when they are none."""
+    text = arguments.strip() or "{}"
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        raise UntranslatableError(
+            f"The tool call's arguments at '{path}' are not a JSON object, which this dialect requires.",
+            hint="Pass the arguments as the model wrote them, or correct them.",
+            param=path,
+        ) from None
+    return msgspec.Raw(text.encode())
 
 
 def merged(built: dict[str, object], name: str, extra: dict[str, msgspec.Raw]) -> None:

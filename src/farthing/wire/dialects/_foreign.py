@@ -22,7 +22,15 @@ REFUSED: dict[str, frozenset[str]] = {
         {"container", "context_management", "fallbacks", "inference_geo", "mcp_servers"}
     ),
     "google-generate": frozenset(
-        {"cachedContent", "continuationToken", "imageConfig", "responseModalities", "speechConfig"}
+        {
+            "allowedFunctionNames",
+            "cachedContent",
+            "continuationToken",
+            "imageConfig",
+            "responseMimeType",
+            "responseModalities",
+            "speechConfig",
+        }
     ),
 }
 
@@ -42,11 +50,11 @@ def foreign_fields(request: ChatRequest, dialect: str) -> list[str]:
     refused = REFUSED.get(request.dialect, frozenset())
     dropped = []
     for name, raw in request.extra.items():
-        if bytes(raw).strip() in _IDLE and name in refused:
-            continue
-        if name in refused:
+        # A field of a nested object is kept under its path; the table names it by its last word.
+        if name.rpartition(".")[2] not in refused:
+            dropped.append(name)
+        elif bytes(raw).strip() not in _IDLE:
             raise untranslatable(name, request.dialect, dialect)
-        dropped.append(name)
     for number, message in enumerate(request.messages):
         dropped += _of_message(message, f"messages[{number}]", dialect)
     for number, tool in enumerate(request.tools):

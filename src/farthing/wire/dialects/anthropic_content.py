@@ -21,7 +21,7 @@ from farthing.core.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from farthing.wire.dialects._fields import Fields
+from farthing.wire.dialects._fields import Fields, arguments_json
 from farthing.wire.dialects._seals import is_sealed
 from farthing.wire.dialects.anthropic_words import NAME
 
@@ -254,17 +254,3 @@ def _thinking_block(part: ReasoningPart, path: str, source: str, dropped: list[s
     # Thinking without this vendor's seal is refused by it, and leaving it out changes no instruction.
     dropped.append(path)
     return None
-
-
-def arguments_json(arguments: str, path: str) -> msgspec.Raw:
-    """A tool call's arguments as a JSON object, verbatim. Raises UntranslatableError when they are none."""
-    text = arguments.strip() or "{}"
-    try:
-        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    except msgspec.MsgspecError:
-        raise UntranslatableError(
-            f"The tool call's arguments at '{path}' are not a JSON object, which this dialect requires.",
-            hint="Pass the arguments as the model wrote them, or correct them.",
-            param=path,
-        ) from None
-    return msgspec.Raw(text.encode())
