@@ -19,7 +19,7 @@ class _Options(msgspec.Struct):
 
 
 class _Body(msgspec.Struct):
-    stream_options: msgspec.Raw | None = None
+    stream_options: msgspec.Raw = msgspec.Raw()  # empty: absent
 
 
 def with_usage(body: bytes, dialect: str) -> bytes:
@@ -31,17 +31,17 @@ def with_usage(body: bytes, dialect: str) -> bytes:
     if dialect not in OPTED_DIALECTS:
         return body
     try:
-        present = msgspec.json.decode(body, type=_Body).stream_options
+        present = bytes(msgspec.json.decode(body, type=_Body).stream_options)
     except msgspec.DecodeError:
         return body
-    if present is None:
+    if present in (b"", b"null"):
         # Absent, or null: a repeated key is legal JSON and the last one counts, but not every parser
         # agrees, so an explicit null is replaced rather than followed.
         span = _member_span(body, b"stream_options") if b"stream_options" in body else None
         if span is not None:
             return body[: span[0]] + b'{"include_usage":true}' + body[span[1] :]
         return _inserted(body)
-    return _with_option(body, bytes(present))
+    return _with_option(body, present)
 
 
 def _inserted(body: bytes) -> bytes:
