@@ -1,0 +1,134 @@
+"""The ASGI application: finds the face and operation of a request, answers faults in the face's form."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from farthing.base.config.watch import Reload
+from farthing.core.errors import FarthingError, OverloadedError, RequestError
+from farthing.gateway.client import Gateway
+from farthing.server import cors
+from farthing.server.exchange import ClientGoneError, Exchange, Header, Receive, Scope, Send
+from farthing.server.faces import admin, anthropic, azure, control, google, openai
+from farthing.server.faces.face import Desk, Handler, Visit, internal_error, send_error
+from farthing.server.paths import MethodNotAllowedError, Paths
+
+_log = logging.getLogger("farthing.server")
+
+#: The faces, in the order in which shared paths are offered to them.
+FACES = (azure.FACE, anthropic.FACE, google.FACE, openai.FACE, admin.FACE, control.FACE)
+
+
+class App:
+    """The application over one gateway. `drain`, `idle` and `cancel_calls` serve a graceful end."""
+
+    def __init__(
+        self, gateway: Gateway, *, reload: Callable[[], Awaitable[Reload]] | None = None
+    ) -> None:
+        self._desk = Desk(gateway, reload=reload)
+        self._paths = Paths(FACES)
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @property
+    def active(self) -> int:
+        """Requests to model faces that are being answered."""
+        return len(self._tasks)
+
+    async def idle(self) -> None:
+        """Wait until no call is under way."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    def drain(self) -> None:
+        """Not ready from now on: new calls get 503, those under way go on."""
+        self._desk.is_draining = True
+        self._desk.gateway.drain()
+
+    def cancel_calls(self) -> None:
+        """End the calls under way; each settles, and its client sees a cut connection or a 503."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        exchange = Exchange(scope, receive, send)
+        settings = self._desk.gateway.settings.server
+        exchange.extra_headers = cors.cors_headers(exchange, settings)
+        await self._answer(exchange)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        visit = Visit(self._desk, self._paths.face_for(exchange), exchange, {})
+        try:
+            if exchange.method == "OPTIONS":
+                await self._answer_options(exchange)
+                return
+            found = self._paths.find(exchange)
+            visit = Visit(self._desk, found.face, exchange, found.parameters)
+            if found.face.is_control:
+                await found.operation.handle(visit)
+            else:
+                await self._count(found.operation.handle, visit)
+        except ClientGoneError:
+            return
+        except asyncio.CancelledError:
+            await self._refuse(visit, _shut_down())
+        except FarthingError as error:
+            await self._refuse(visit, error)
+        except RecursionError:
+            await self._refuse(visit, _too_deep())
+        # Border: request handler. A caller gets a 500, never a stack trace.
+        except Exception as error:
+            await self._refuse(visit, internal_error(error))
+
+    async def _refuse(self, visit: Visit, error: FarthingError) -> None:
+        if visit.exchange.is_started:
+            # Half an answer is out: leaving it unfinished makes the server cut the connection, which no
+            # client can take for a complete answer.
+            return
+        headers: tuple[Header, ...] = ()
+        if isinstance(error, MethodNotAllowedError):
+            headers = ((b"allow", ", ".join(error.allowed).encode("ascii")),)
+        try:
+            await send_error(visit, error, headers)
+        except ClientGoneError:
+            return
+
+    async def _answer_options(self, exchange: Exchange) -> None:
+        headers = [(b"allow", b"GET, HEAD, POST, OPTIONS")]
+        if exchange.extra_headers:
+            headers += cors.preflight_headers(exchange)
+        await exchange.send_empty(204, headers)
+
+    async def _count(self, handle: Handler, visit: Visit) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await handle(visit)
+        finally:
+            self._tasks.discard(task)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        phase = (await receive())["type"].removeprefix("lifespan.")
+        await send({"type": f"lifespan.{phase}.complete"})
+        if phase == "shutdown":
+            return
+
+
+def _shut_down() -> FarthingError:
+    return OverloadedError(
+        "This gateway is shutting down.", hint="Send the call again.", retry_after_s=1.0
+    )
+
+
+def _too_deep() -> FarthingError:
+    return RequestError("The body is nested too deeply.", hint="Flatten it, or send it as text.")

@@ -1,0 +1,317 @@
+"""What all faces share: who asks, the request out of HTTP, the answer or the error back into it."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+
+from farthing.base.config.watch import Reload
+from farthing.base.telemetry.logs import describe_exception
+from farthing.core.calls import Caller, Event, EventKind, Head, Request
+from farthing.core.chat import Failed
+from farthing.core.errors import BadRequestError, FarthingError, UpstreamProtocolError
+from farthing.core.money import format_dollars
+from farthing.gateway.call import Call
+from farthing.gateway.client import Gateway
+from farthing.server.exchange import Exchange, Header
+from farthing.server.guard import check_keyless
+from farthing.server.hangup import StopOnHangup
+from farthing.wire.dialects import codec
+
+_log = logging.getLogger("farthing.server")
+
+MAX_TAGS = 20
+_TAG = re.compile(r"[\w.:=/@+ -]{1,64}", re.ASCII)
+_TOKEN = re.compile(r"[\x21-\x7e][\x20-\x7e]{0,254}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_CACHE_WISHES = {"on": True, "off": False, "no-store": False}
+#: Names of dropped fields that are told in one header; the rest is counted.
+_DROPPED_SHOWN = 40
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+Parameters = Mapping[str, str]
+
+
+class Desk:
+    """What every request may need beside itself: the gateway, and the state of this process.
+
+    reload: reads the settings file anew, None without one. is_draining: the process is about to end.
+    """
+
+    def __init__(
+        self, gateway: Gateway, *, reload: Callable[[], Awaitable[Reload]] | None = None
+    ) -> None:
+        self.gateway = gateway
+        self.reload = reload
+        self.is_draining = False
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """One request at one face. parameters: the named parts of its path."""
+
+    desk: Desk
+    face: Face
+    exchange: Exchange
+    parameters: Parameters
+
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway behind all faces."""
+        return self.desk.gateway
+
+
+#: Answers one visit, or raises FarthingError before anything was sent.
+Handler = Callable[[Visit], Awaitable[None]]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method and path of a face.
+
+    path: a template; `{name}` is one or more segments. when: more that must be true of the request, where
+    two vendors use the same path. summary: its line in the OpenAPI document.
+    """
+
+    method: str
+    path: str
+    handle: Handler
+    summary: str
+    when: Callable[[Exchange], bool] | None = None
+
+
+class Face(msgspec.Struct, frozen=True, kw_only=True):
+    """One vendor's HTTP API.
+
+    read_key: the secret from where this vendor's clients send it. error_body: an error as this vendor
+    writes it. passed_headers: request headers that a provider of the same kind shall see.
+    is_control: answers while the process drains. request_id_header: where the vendor's clients look for
+    the id to quote in a complaint.
+    """
+
+    name: str
+    read_key: Callable[[Exchange], str | None]
+    error_body: Callable[[FarthingError], bytes]
+    operations: tuple[Operation, ...]
+    passed_headers: tuple[str, ...] = ()
+    is_control: bool = False
+    request_id_header: bytes = b"x-request-id"
+
+
+class Framing:
+    """Server-sent events as the codecs write them: nothing to add."""
+
+    media = b"text/event-stream; charset=utf-8"
+
+    def frame(self, wire: bytes) -> bytes:
+        """The bytes to send for one event."""
+        return wire
+
+    def end(self) -> bytes:
+        """The bytes after the last event."""
+        return b""
+
+
+def bearer(exchange: Exchange) -> str | None:
+    """The token of `Authorization: Bearer …`."""
+    scheme, _, token = (exchange.header("authorization") or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def errors_of(dialect: str) -> Callable[[FarthingError], bytes]:
+    """The error writer of a dialect, loaded at the first error."""
+    return lambda error: codec(dialect).encode_error(error)
+
+
+async def identify(visit: Visit) -> Caller:
+    """Who asks. Raises AccessError; in keyless mode also for requests that a web page may have caused."""
+    secret = visit.face.read_key(visit.exchange)
+    caller = await visit.gateway.identify(secret, face=visit.face.name)
+    if caller.is_local:
+        check_keyless(visit.exchange, visit.gateway.settings.server)
+    return caller
+
+
+async def read_body(visit: Visit) -> bytes:
+    """The body within the settings' bound."""
+    return await visit.exchange.body(visit.gateway.settings.server.max_body_mb)
+
+
+async def answer_call(
+    visit: Visit,
+    dialect: str,
+    *,
+    fill: Callable[[Head], Head] = lambda head: head,
+    framing: Callable[[], Framing] = Framing,
+) -> None:
+    """A model call from request to last byte.
+
+    fill: completes the head by what the path says. framing: how events are laid on the connection.
+    """
+    exchange, gateway = visit.exchange, visit.gateway
+    caller = await identify(visit)
+    body = await read_body(visit)
+    head = fill(codec(dialect).head(body))
+    if not head.model:
+        raise BadRequestError(
+            "The request names no model.",
+            hint='Add "model" with one of the names that GET /v1/models lists.',
+            param="model",
+        )
+    request = _request(visit, dialect, body, head)
+    async with StopOnHangup(exchange), gateway.open(request, caller) as call:
+        if head.stream:
+            await _send_stream(visit, call, framing())
+        else:
+            await _send_whole(visit, call)
+
+
+async def send_json(visit: Visit, document: object) -> None:
+    """A small JSON answer that is no model call."""
+    await visit.exchange.send(200, msgspec.json.encode(document))
+
+
+async def send_error(visit: Visit, error: FarthingError, headers: tuple[Header, ...] = ()) -> None:
+    """An error in the face's own form, with its status, `retry-after` and an id to quote."""
+    error.call_id = error.call_id or visit.gateway.clock.new_id("refused")
+    call_id = error.call_id.encode("ascii")
+    told: list[Header] = [
+        (b"x-farthing-call-id", call_id),
+        (visit.face.request_id_header, call_id),
+        *headers,
+    ]
+    if error.retry_after_s is not None:
+        told.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+        told.append((b"retry-after-ms", b"%d" % math.ceil(error.retry_after_s * 1000)))
+    if error.status >= 500 and not error.retryable:
+        told.append((b"x-should-retry", b"false"))  # read by the OpenAI and Anthropic SDKs
+    if error.status == 401:
+        told.append((b"www-authenticate", b"Bearer"))
+    if error.status in (408, 413):
+        told.append((b"connection", b"close"))  # the rest of the body is not read
+    await visit.exchange.send(error.status, visit.face.error_body(error), told)
+
+
+def internal_error(error: Exception) -> FarthingError:
+    """What a caller is told of a fault of ours. It is logged by type and place; its words may be private."""
+    _log.error("A request failed by a fault in Farthing.\n%s", describe_exception(error))
+    return FarthingError(
+        "The gateway failed by a fault of its own.",
+        hint="Its log has the place; please report it.",
+        code="internal_error",
+    )
+
+
+def _request(visit: Visit, dialect: str, body: bytes, head: Head) -> Request:
+    exchange = visit.exchange
+    passed = [(name, exchange.header(name)) for name in visit.face.passed_headers]
+    trace = exchange.header("traceparent")
+    return Request(
+        dialect=dialect,
+        body=body,
+        head=head,
+        face=visit.face.name,
+        headers=tuple((name, value) for name, value in passed if value is not None),
+        tags=_tags(exchange.header("x-farthing-tags")),
+        session=_token(exchange, "x-farthing-session"),
+        idempotency_key=_token(exchange, "idempotency-key"),
+        use_cache=_cache_wish(exchange.header("x-farthing-cache")),
+        traceparent=trace if trace and _TRACEPARENT.fullmatch(trace) else None,
+    )
+
+
+async def _send_stream(visit: Visit, call: Call, framing: Framing) -> None:
+    exchange = visit.exchange
+    await exchange.start_stream(_call_headers(visit, call), media=framing.media)
+    async for event in call:
+        await exchange.write(framing.frame(event.wire))
+    end = framing.end()
+    if end:
+        await exchange.write(end)
+    await exchange.finish()
+
+
+async def _send_whole(visit: Visit, call: Call) -> None:
+    body: bytes | None = None
+    async for event in call:
+        if event.kind is EventKind.ERROR:
+            raise _failure(event)
+        body = event.wire
+    if body is None:
+        raise UpstreamProtocolError("The provider's answer is empty.")
+    await visit.exchange.send(200, body, _call_headers(visit, call))
+
+
+def _failure(event: Event) -> FarthingError:
+    for delta in event.deltas or ():
+        if isinstance(delta, Failed):
+            return delta.error
+    return UpstreamProtocolError("The provider reported an error inside its answer.")
+
+
+def _call_headers(visit: Visit, call: Call) -> list[Header]:
+    """What was done for the answer. The cost is exact; a stream's is not known when its headers leave."""
+    head, call_id = call.head, call.call_id.encode("ascii")
+    headers: list[Header] = [
+        (b"x-farthing-call-id", call_id),
+        (visit.face.request_id_header, call_id),
+        (b"x-farthing-model", _printable(head.model)),
+        (b"x-farthing-deployment", _printable(head.deployment)),
+        (b"x-farthing-cache", head.cache.encode("ascii")),
+    ]
+    if head.nanodollars is not None:
+        dollars = format_dollars(head.nanodollars).replace("$", "").replace(",", "")
+        headers.append((b"x-farthing-cost", dollars.encode("ascii")))
+    if head.dropped:
+        shown = list(head.dropped[:_DROPPED_SHOWN])
+        if len(head.dropped) > _DROPPED_SHOWN:
+            shown.append(f"and {len(head.dropped) - _DROPPED_SHOWN} more")
+        headers.append((b"x-farthing-dropped", _printable(", ".join(shown))))
+    if head.is_simulated:
+        headers.append((b"x-farthing-simulated", b"true"))
+    return headers
+
+
+def _printable(text: str) -> bytes:
+    return _UNPRINTABLE.sub("?", text)[:4096].encode("ascii")
+
+
+def _tags(text: str | None) -> tuple[str, ...]:
+    if not text:
+        return ()
+    tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
+    if len(tags) > MAX_TAGS or not all(_TAG.fullmatch(tag) for tag in tags):
+        raise BadRequestError(
+            "The header x-farthing-tags cannot be read.",
+            hint=f"Send at most {MAX_TAGS} tags, separated by commas, each of at most 64 letters, digits or "
+            "any of . : = / @ + - _ and space.",
+            param="x-farthing-tags",
+        )
+    return tags
+
+
+def _token(exchange: Exchange, header: str) -> str | None:
+    value = exchange.header(header)
+    if not value:
+        return None
+    if not _TOKEN.fullmatch(value):
+        raise BadRequestError(
+            f"The header {header} cannot be read.",
+            hint="Send at most 255 printable ASCII characters.",
+            param=header,
+        )
+    return value
+
+
+def _cache_wish(text: str | None) -> bool | None:
+    if text is None:
+        return None
+    if text.lower() not in _CACHE_WISHES:
+        raise BadRequestError(
+            "The header x-farthing-cache has an unknown value.",
+            hint="Send on, off or no-store.",
+            param="x-farthing-cache",
+        )
+    return _CACHE_WISHES[text.lower()]

@@ -1,0 +1,192 @@
+"""Runs the application on a socket: start, reload, and an end that lets streams finish."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+import uvicorn
+
+from farthing.base.config.watch import Reload
+from farthing.core.errors import ConfigError
+from farthing.gateway.client import Gateway
+from farthing.server.app import App
+from farthing.server.connection import BoundedConnection
+from farthing.server.guard import is_loopback
+from farthing.server.listener import url_of
+from farthing.server.tls import tls_context
+
+_log = logging.getLogger("farthing.server")
+
+#: A keep-alive connection without a request is closed after this long; longer than common load
+#: balancers' 60 s, so that they, not we, close first.
+KEEP_ALIVE_S = 75
+#: What cancelled calls may take to settle and connections to close, after the grace has passed.
+_LAST_S = 5
+
+#: Reads the settings file anew and puts it in force, or says why not (`ConfigWatcher.reload`).
+Reloader = Callable[[], Awaitable[Reload]]
+T = TypeVar("T")
+
+
+class Server:
+    """The running server. `stop` ends it gracefully; a second `stop` at once."""
+
+    def __init__(self, app: App, gateway: Gateway, url: str) -> None:
+        self.url = url
+        self._app = app
+        self._gateway = gateway
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+
+    def stop(self) -> None:
+        """Refuse new calls and end once those under way are over, `server.grace_s` at the latest."""
+        if self._stopping.is_set():
+            self._at_once.set()
+        self._app.drain()
+        self._stopping.set()
+
+    async def drained(self) -> None:
+        """Wait for `stop`, then for the calls under way; what is left after the grace is cancelled."""
+        await self._stopping.wait()
+        try:
+            async with asyncio.timeout(self._gateway.settings.server.grace_s):
+                await _first_of(self._app.idle(), self._at_once.wait())
+        except TimeoutError:
+            _log.warning("Calls were cut at the end of the grace time: %d", self._app.active)
+        self._app.cancel_calls()
+
+
+async def serve(
+    gateway: Gateway,
+    listener: socket.socket,
+    *,
+    reload: Reloader | None = None,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. SIGHUP reloads.
+
+    ready: told the URL once requests are answered. Raises ConfigError
+    for TLS files that cannot be used, and when other machines could call without a key.
+    """
+    async with serving(gateway, listener, reload=reload) as server:
+        with _signals(server, reload):
+            ready(server.url)
+            await server.drained()
+
+
+@asynccontextmanager
+async def serving(
+    gateway: Gateway, listener: socket.socket, *, reload: Reloader | None = None
+) -> AsyncIterator[Server]:
+    """The server, answering, as long as the block runs; calls still under way at its end are cancelled."""
+    settings = gateway.settings.server
+    context = tls_context(settings)
+    await refuse_exposure(gateway, listener)
+    app = App(gateway, reload=reload)
+    config = uvicorn.Config(
+        app,
+        http=BoundedConnection,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_LAST_S,
+    )
+    config.load()
+    config.ssl = context
+    http = _Uvicorn(config)
+    task = asyncio.create_task(http.serve(sockets=[listener]))
+    try:
+        await _first_of(http.is_up.wait(), asyncio.wait({task}))
+        if task.done():
+            task.result()
+        yield Server(app, gateway, url_of(listener, settings))
+    finally:
+        app.drain()
+        app.cancel_calls()
+        http.should_exit = True
+        await task
+
+
+async def refuse_exposure(gateway: Gateway, listener: socket.socket) -> None:
+    """Raises ConfigError when the socket is reachable from other machines and no key exists."""
+    host = listener.getsockname()[0]
+    if is_loopback(host) or await gateway.accounts.has_keys():
+        return
+    raise ConfigError(
+        f"Other machines can reach {host}, and there is no key yet: anyone could spend your money.",
+        hint="Create one with `farthing keys create NAME`, or listen on 127.0.0.1.",
+    )
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on uvloop where it is installed, else on asyncio's own loop."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(main)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
+
+
+class _Uvicorn(uvicorn.Server):
+    """Tells when it answers, and leaves signals to us."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.is_up.set()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@contextmanager
+def _signals(server: Server, reload: Reloader | None) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    running: set[asyncio.Future[Reload]] = set()
+
+    def reload_now() -> None:
+        if reload is None:
+            _log.warning("There is no settings file to reload.")
+            return
+        task = asyncio.ensure_future(reload())
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    handlers = {
+        signal.SIGTERM: server.stop,
+        signal.SIGINT: server.stop,
+        signal.SIGHUP: reload_now,
+    }
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+
+
+async def _first_of(*waits: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
