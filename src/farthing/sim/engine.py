@@ -28,13 +28,17 @@ _WHERES: tuple[Where, ...] = ("first", "middle", "last")
 
 
 class Inbound(PrivateStruct, frozen=True):
-    """A request as it arrived. headers: lower-case names."""
+    """A request as it arrived. headers: lower-case names.
+
+    wants_usage: a stream shall tell its usage whatever the body says (callers in this process).
+    """
 
     method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    wants_usage: bool = False
 
 
 class Region:
@@ -118,7 +122,7 @@ class Region:
                 models_body(self.table.flavour, self.places, inbound.path), request_id
             )
         parse = COUNTERS[self.table.flavour] if target.name == "count" else FACES[target.name].parse
-        ask = _completed(parse(inbound.body), target)
+        ask = _completed(parse(inbound.body), target, inbound)
         if target.name == "count":
             self._place(ask.model)
             return self._plain(count_body(self.table.flavour, prompt_tokens(ask)), request_id)
@@ -369,10 +373,11 @@ def regions(scenario: Scenario, clock: Clock, invoice: Invoice) -> Iterator[Regi
         yield Region(name, scenario, clock, invoice)
 
 
-def _completed(ask: Ask, target: Target) -> Ask:
-    changes: dict[str, object] = {}
+def _completed(ask: Ask, target: Target, inbound: Inbound) -> Ask:
+    """What path and caller add to the body."""
+    changes: dict[str, object] = {"include_usage": ask.include_usage or inbound.wants_usage}
     if target.model is not None:
         changes["model"] = target.model
     if target.stream is not None:
         changes["stream"] = target.stream
-    return msgspec.structs.replace(ask, **changes) if changes else ask
+    return msgspec.structs.replace(ask, **changes)

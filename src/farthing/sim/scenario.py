@@ -209,6 +209,11 @@ def rates_of(table: PriceTable) -> Rates:
     )
 
 
+def nanodollars(value: Dollars) -> int:
+    """An amount of dollars, such as an hourly fee. Raises ConfigError."""
+    return _exact(value, 10**9)
+
+
 def _exact(value: Dollars, scale: int) -> int:
     try:
         pico = Decimal(str(value)) * scale
