@@ -29,8 +29,8 @@ from farthing.core.errors import (
 from farthing.core.models import Deployment, Timeouts
 from farthing.core.protocols import Answer, Attempt
 from farthing.providers.anthropic import AnthropicProvider
+from farthing.testing.server import Peer, Script, Scripted, serving
 from tests.providers.anthropic_answers import ERROR, OPEN, REQUEST, START, STREAM, TEXT, WHOLE
-from tests.providers.servers import Peer, Script, Scripted, serving
 
 DEPLOYMENT = Deployment(
     name="claude", provider="anthropic", model="claude-opus-5-5", remote_name="claude-opus-5-5"
