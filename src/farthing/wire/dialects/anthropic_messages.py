@@ -21,9 +21,12 @@ from farthing.wire.spans import with_model
 _BLOCKS = re.compile(rb'"type"\s*:\s*"(image|document)"')
 _FEATURES = {b"image": "images", b"document": "files"}
 
+#: A value that the body does not have (`Raw | None` would read only null).
+_ABSENT = msgspec.Raw(b"")
+
 
 class _OutputConfig(msgspec.Struct):
-    format: msgspec.Raw | None = None
+    format: msgspec.Raw = _ABSENT
 
 
 class _Thinking(msgspec.Struct):
@@ -41,11 +44,15 @@ class _Head(msgspec.Struct):
     temperature: float | None = None
     tools: list[msgspec.Raw] | None = None
     output_config: _OutputConfig | None = None
-    output_format: msgspec.Raw | None = None
+    output_format: msgspec.Raw = _ABSENT
     thinking: _Thinking | None = None
 
 
 _HEAD = msgspec.json.Decoder(_Head)
+
+
+def _is_given(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null")
 
 
 class AnthropicMessages:
@@ -60,7 +67,9 @@ class AnthropicMessages:
         features = {_FEATURES[kind] for kind in set(_BLOCKS.findall(body))}
         if found.tools:
             features.add("tools")
-        if found.output_format is not None or (found.output_config and found.output_config.format):
+        if _is_given(found.output_format) or (
+            found.output_config and _is_given(found.output_config.format)
+        ):
             features.add("json_schema")
         if found.thinking is not None and found.thinking.type not in ("", "disabled"):
             features.add("reasoning")

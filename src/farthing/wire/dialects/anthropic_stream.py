@@ -134,9 +134,9 @@ class Reader:
                 self._is_over = True
                 return self._made(wire, EventKind.END)
             case "error":
-                return self._made(
-                    wire, EventKind.ERROR, Failed(error=error_of(_ERROR.decode(data)))
-                )
+                # Always told, since whoever forwards the bytes must know what happened.
+                failed = Failed(error=error_of(_ERROR.decode(data)))
+                return Event(wire=wire, kind=EventKind.ERROR, deltas=(failed,))
         return self._made(wire, EventKind.META)
 
     def _on_start(self, wire: bytes, event: _Data) -> Event:

@@ -20,23 +20,26 @@ from farthing.wire.dialects.google_words import NAME
 _MEDIA = re.compile(rb'"mime_?[tT]ype"\s*:\s*"(image|audio|application|video)/')
 _FEATURES = {b"image": "images", b"audio": "audio", b"application": "files", b"video": "files"}
 
+#: A value that the body does not have (`Raw | None` would read only null).
+_ABSENT = msgspec.Raw(b"")
+
 
 class _Config(msgspec.Struct, rename="camel"):
     max_output_tokens: int | None = None
     candidate_count: int | None = None
     temperature: float | None = None
-    response_schema: msgspec.Raw | None = None
-    response_json_schema: msgspec.Raw | None = None
-    thinking_config: msgspec.Raw | None = None
+    response_schema: msgspec.Raw = _ABSENT
+    response_json_schema: msgspec.Raw = _ABSENT
+    thinking_config: msgspec.Raw = _ABSENT
 
 
 class _SnakeConfig(msgspec.Struct):
     max_output_tokens: int | None = None
     candidate_count: int | None = None
     temperature: float | None = None
-    response_schema: msgspec.Raw | None = None
-    response_json_schema: msgspec.Raw | None = None
-    thinking_config: msgspec.Raw | None = None
+    response_schema: msgspec.Raw = _ABSENT
+    response_json_schema: msgspec.Raw = _ABSENT
+    thinking_config: msgspec.Raw = _ABSENT
 
 
 class _Head(msgspec.Struct):
@@ -46,13 +49,17 @@ class _Head(msgspec.Struct):
     model: str = ""
     tools: list[msgspec.Raw] | None = None
     camel_config: _Config | None = msgspec.field(name="generationConfig", default=None)
-    snake_config: msgspec.Raw | None = msgspec.field(name="generation_config", default=None)
+    snake_config: msgspec.Raw = msgspec.field(name="generation_config", default=_ABSENT)
     camel_tier: str | None = msgspec.field(name="serviceTier", default=None)
     snake_tier: str | None = msgspec.field(name="service_tier", default=None)
 
 
 _HEAD = msgspec.json.Decoder(_Head)
 _SNAKE = msgspec.json.Decoder(_SnakeConfig)
+
+
+def _is_given(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null")
 
 
 class GoogleGenerate:
@@ -65,7 +72,7 @@ class GoogleGenerate:
         """The routed fields; `model` empty and `stream` False. Raises BadRequestError."""
         found = decode_head(body, _HEAD)
         config: _Config | _SnakeConfig = found.camel_config or _Config()
-        if found.camel_config is None and found.snake_config is not None:
+        if found.camel_config is None and _is_given(found.snake_config):
             config = decode_head(bytes(found.snake_config), _SNAKE)
         if config.candidate_count is not None and config.candidate_count < 1:
             raise BadRequestError(
@@ -75,9 +82,9 @@ class GoogleGenerate:
         features = {_FEATURES[kind] for kind in set(_MEDIA.findall(body))}
         if found.tools:
             features.add("tools")
-        if config.response_schema is not None or config.response_json_schema is not None:
+        if _is_given(config.response_schema) or _is_given(config.response_json_schema):
             features.add("json_schema")
-        if config.thinking_config is not None:
+        if _is_given(config.thinking_config):
             features.add("reasoning")
         return Head(
             model=found.model,
