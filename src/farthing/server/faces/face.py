@@ -176,6 +176,7 @@ async def send_json(visit: Visit, document: object) -> None:
 async def send_error(visit: Visit, error: FarthingError, headers: tuple[Header, ...] = ()) -> None:
     """An error in the face's own form, with its status, `retry-after` and an id to quote."""
     error.call_id = error.call_id or visit.gateway.clock.new_id("refused")
+    error.request_id = error.request_id or error.call_id  # Anthropic's bodies show it
     call_id = error.call_id.encode("ascii")
     told: list[Header] = [
         (b"x-farthing-call-id", call_id),
