@@ -265,9 +265,15 @@ def _system(request: ChatRequest, encoder: Encoder) -> Json | None:
 
 
 def _contents(request: ChatRequest, encoder: Encoder) -> list[Json]:
-    """Turns. Tool results that follow each other are one, as the vendor counts them against the calls."""
+    """Turns.
+
+    Tool results that follow each other are one turn, as the vendor counts them against the calls; so
+    are neighbouring answers of other dialects. Within this one, what the user said right after a result
+    stands in the same turn as it.
+    """
     contents: list[Json] = []
     is_own = request.dialect == NAME
+    joined = {("tool", "tool"), ("tool", "user") if is_own else ("assistant", "assistant")}
     before = ""
     for number, message in enumerate(request.messages):
         if message.role in ("system", "developer"):
@@ -275,9 +281,8 @@ def _contents(request: ChatRequest, encoder: Encoder) -> list[Json]:
         if message.name is not None and message.role != "tool":
             encoder.dropped.append(f"messages[{number}].name")
         parts = encoder.parts(message.parts, f"messages[{number}].content")
-        joins = message.role == "tool" or (message.role == "assistant" and not is_own)
         last = contents[-1]["parts"] if contents else None
-        if joins and before == message.role and not message.extra and isinstance(last, list):
+        if (before, message.role) in joined and not message.extra and isinstance(last, list):
             last += parts
         elif parts or is_own:
             extra = message.extra if is_own else {}
