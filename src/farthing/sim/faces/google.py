@@ -29,8 +29,8 @@ class _Call(msgspec.Struct, frozen=True):
 
 class _Part(msgspec.Struct, frozen=True, rename="camel"):
     text: str = ""
-    inline_data: msgspec.Raw | None = None
-    file_data: msgspec.Raw | None = None
+    inline_data: msgspec.Raw = msgspec.Raw()
+    file_data: msgspec.Raw = msgspec.Raw()
     function_call: _Call | None = None
     function_response: _Call | None = None
 
@@ -70,8 +70,8 @@ class _Generation(msgspec.Struct, frozen=True, rename="camel"):
     stop_sequences: list[str] = []
     candidate_count: int = 1
     response_mime_type: str = ""
-    response_schema: msgspec.Raw | None = None
-    response_json_schema: msgspec.Raw | None = None
+    response_schema: msgspec.Raw = msgspec.Raw()
+    response_json_schema: msgspec.Raw = msgspec.Raw()
     thinking_config: _Thinking = _Thinking()
     temperature: float | None = None
 
@@ -85,7 +85,7 @@ class _Body(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class _Counted(msgspec.Struct, frozen=True, rename="camel"):
-    generate_content_request: msgspec.Raw | None = None
+    generate_content_request: msgspec.Raw = msgspec.Raw()
 
 
 def parse(body: bytes) -> Ask:
@@ -108,13 +108,13 @@ def parse(body: bytes) -> Ask:
         for d in tool.function_declarations
         if not allowed or d.name in allowed
     )
-    schema = config.response_json_schema or config.response_schema
+    schema = bytes(config.response_json_schema) or bytes(config.response_schema)
     return Ask(
         model="",
         turns=tuple(turns),
         tools=tools,
         tool_mode=_MODES.get(calling.mode, "auto"),
-        schema=bytes(schema) if schema is not None else None,
+        schema=schema if schema not in (b"", b"null") else None,
         is_json=config.response_mime_type == "application/json",
         max_tokens=config.max_output_tokens,
         n=config.candidate_count,
@@ -128,7 +128,7 @@ def parse(body: bytes) -> Ask:
 def parse_count(body: bytes) -> Ask:
     """A request to count tokens. Raises RefusedError (400)."""
     wrapped = decode(body, _Counted).generate_content_request
-    return parse(body if wrapped is None else bytes(wrapped))
+    return parse(bytes(wrapped) or body)
 
 
 def whole(reply: Reply) -> bytes:
@@ -225,7 +225,7 @@ def _turn(content: _Content) -> Turn:
     text, images, is_result = "", 0, False
     for part in content.parts:
         text += part.text
-        images += part.inline_data is not None or part.file_data is not None
+        images += bool(bytes(part.inline_data) or bytes(part.file_data))
         for call in (part.function_call, part.function_response):
             if call is not None:
                 text += call.name + bytes(call.args or call.response).decode("utf-8", "replace")

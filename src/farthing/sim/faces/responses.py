@@ -29,7 +29,7 @@ class _Item(msgspec.Struct, frozen=True):
 class _Tool(msgspec.Struct, frozen=True):
     type: str
     name: str = ""
-    parameters: msgspec.Raw | None = None
+    parameters: msgspec.Raw = msgspec.Raw()
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ def parse(body: bytes) -> Ask:
         turns=tuple(turns),
         stream=bool(request.stream),
         tools=tuple(
-            ToolSpec(name=tool.name, schema=bytes(tool.parameters or b""))
+            ToolSpec(name=tool.name, schema=bytes(tool.parameters))
             for tool in request.tools or ()
             if tool.type == "function"
         ),
