@@ -27,6 +27,16 @@ Json = dict[str, object]
 _FORMATS = {"audio/mpeg": "mp3", "audio/mp3": "mp3", "audio/wav": "wav", "audio/x-wav": "wav"}
 _MEDIA = {"mp3": "audio/mpeg", "wav": "audio/wav"}
 
+#: Images by the end of their address, for links whose media type nobody said.
+_IMAGES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+    ".heic": "image/heic",
+}
+
 #: Places that only Google can fetch from; such a link is a file's id, not an address.
 _OWN_PLACES = ("gs://", "https://generativelanguage.googleapis.com/")
 
@@ -155,7 +165,7 @@ def _linked(part: Fields) -> Part:
     assert file is not None
     file.spelled(camel)
     uri = file.required_string("fileUri")
-    media_type = file.string("mimeType")
+    media_type = file.string("mimeType") or _image_type(uri)
     name = file.string("displayName")
     part.put_back("fileData", file.rest())
     if uri.startswith(_OWN_PLACES):
@@ -234,7 +244,7 @@ class Encoder:
             self.dropped.append(f"{path}.detail")
         if part.data is not None:
             return {"inlineData": {"mimeType": part.media_type or "image/png", "data": part.data}}
-        return _file_data(part.url or "", part.media_type, None)
+        return _file_data(part.url or "", part.media_type or _image_type(part.url or ""), None)
 
     def _file(self, part: FilePart, path: str) -> Json:
         if part.data is not None:
@@ -289,6 +299,11 @@ class Encoder:
         if others:
             shown["parts"] = self.parts(others, f"{path}.content")
         return shown
+
+
+def _image_type(url: str) -> str | None:
+    path = url.partition("?")[0].partition("#")[0].lower()
+    return next((kind for end, kind in _IMAGES.items() if path.endswith(end)), None)
 
 
 def _file_data(uri: str, media_type: str | None, name: str | None) -> Json:
