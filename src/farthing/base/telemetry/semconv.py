@@ -1,0 +1,244 @@
+"""The words of OpenTelemetry's GenAI conventions, as tables over call records. Imports no OpenTelemetry.
+
+Source: open-telemetry/semantic-conventions-genai, schema gen-ai/1.42.0, status Development, read
+2026-11. Two vocabularies stand side by side. ESTABLISHED is what receivers have understood since 1.37
+(one token histogram). LATEST replaces it by a counter per kind of token. As the conventions ask, the
+newer one is spoken when OTEL_SEMCONV_STABILITY_OPT_IN lists `gen_ai_latest_experimental`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from farthing.core.calls import AttemptRecord, CallRecord
+
+OPT_IN_VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
+OPT_IN = "gen_ai_latest_experimental"
+SCHEMA_URL = "https://opentelemetry.io/schemas/gen-ai/1.42.0"
+
+#: Our provider types → `gen_ai.provider.name`; any other type is its own name.
+PROVIDER_NAMES = {
+    "azure": "azure.ai.openai",
+    "google": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+}
+OPERATIONS = {"chat": "chat", "embed": "embeddings"}
+
+#: Span attribute → field of Usage.
+USAGE_ATTRIBUTES = {
+    "gen_ai.usage.input_tokens": "input_tokens",
+    "gen_ai.usage.output_tokens": "output_tokens",
+    "gen_ai.usage.cache_read.input_tokens": "cached_input_tokens",
+    "gen_ai.usage.cache_creation.input_tokens": "cache_write_tokens",
+    "gen_ai.usage.reasoning.output_tokens": "reasoning_tokens",
+}
+#: Attributes that a receiver may expect to be there even at zero.
+_ALWAYS_SENT = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
+
+#: Powers of four from 1 to 67,108,864, as the convention prescribes for token counts.
+TOKEN_BUCKETS = tuple(float(4**power) for power in range(14))
+#: Seconds, as the convention prescribes for durations.
+DURATION_BUCKETS = tuple(0.01 * 2**power for power in range(14))
+
+Attributes = dict[str, str | int | float | bool]
+
+
+class Instrument(msgspec.Struct, frozen=True, kw_only=True):
+    """One OpenTelemetry instrument."""
+
+    name: str
+    kind: str
+    unit: str
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One measurement for the instrument called `name`."""
+
+    name: str
+    value: float
+    attributes: Attributes
+
+
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
+    """How tokens are counted. histogram: by `gen_ai.token.type`; counters: name → field of Usage."""
+
+    histogram: str | None = None
+    counters: Mapping[str, str] = {}
+
+
+ESTABLISHED = Vocabulary(histogram="gen_ai.client.token.usage")
+LATEST = Vocabulary(
+    counters={
+        "gen_ai.client.inference.usage.input_tokens": "input_tokens",
+        "gen_ai.client.inference.usage.output_tokens": "output_tokens",
+        "gen_ai.client.inference.usage.cache_read.input_tokens": "cached_input_tokens",
+        "gen_ai.client.inference.usage.cache_write.input_tokens": "cache_write_tokens",
+        "gen_ai.client.inference.usage.reasoning.output_tokens": "reasoning_tokens",
+    }
+)
+_DURATION = "gen_ai.client.operation.duration"
+_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk"
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a configured provider is: its type, and its host and port when known."""
+
+    type: str
+    address: str | None = None
+    port: int | None = None
+
+
+def vocabulary(environ: Mapping[str, str]) -> Vocabulary:
+    """The vocabulary that the environment asks for."""
+    wanted = environ.get(OPT_IN_VARIABLE, "").split(",")
+    return LATEST if OPT_IN in (item.strip() for item in wanted) else ESTABLISHED
+
+
+def instruments(words: Vocabulary) -> list[Instrument]:
+    """Every instrument of a vocabulary."""
+    found = [
+        Instrument(
+            name=_DURATION,
+            kind="histogram",
+            unit="s",
+            help="Duration of a try at a provider.",
+            buckets=DURATION_BUCKETS,
+        ),
+        Instrument(
+            name=_FIRST_CHUNK,
+            kind="histogram",
+            unit="s",
+            help="Time to the first chunk of a streamed answer.",
+            buckets=DURATION_BUCKETS,
+        ),
+    ]
+    if words.histogram:
+        found.append(
+            Instrument(
+                name=words.histogram,
+                kind="histogram",
+                unit="{token}",
+                help="Tokens of a try, input and output.",
+                buckets=TOKEN_BUCKETS,
+            )
+        )
+    found += [
+        Instrument(name=name, kind="counter", unit="{token}", help=f"Billed {field}.")
+        for name, field in words.counters.items()
+    ]
+    return found
+
+
+def place(provider_type: str, base_url: str | None) -> Place:
+    """What is known of a provider's address; credentials in it are not looked at."""
+    try:
+        parts = urlsplit(base_url or "")
+        port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return Place(type=provider_type)
+    return Place(type=provider_type, address=parts.hostname, port=port if parts.hostname else None)
+
+
+def call_attributes(call: CallRecord, model: str | None) -> Attributes:
+    """The outer span: the call as its client saw it. model: None for a name that nobody serves.
+
+    It carries no `gen_ai.usage`: receivers sum usage over spans, and the tries carry it.
+    """
+    found: Attributes = {
+        "farthing.call.id": call.call_id,
+        "farthing.face": call.face,
+        "farthing.key.id": call.key_id,
+        "farthing.cache": call.cache,
+        "farthing.cost.nanodollars": call.nanodollars,
+        "farthing.overhead_s": call.overhead_s,
+        "http.response.status_code": call.status,
+    }
+    if model is not None:
+        found["gen_ai.request.model"] = model
+    if call.team is not None:
+        found["farthing.team"] = call.team
+    if call.outcome != "ok":
+        found["error.type"] = call.outcome
+    return found
+
+
+def attempt_attributes(call: CallRecord, attempt: AttemptRecord, where: Place) -> Attributes:
+    """An inner span: one try at one deployment, with what the vendor bills for it."""
+    found = _dimensions(call, attempt, where)
+    found["farthing.deployment"] = attempt.deployment
+    found["farthing.cost.nanodollars"] = attempt.nanodollars
+    found["farthing.simulated"] = attempt.is_simulated
+    found["gen_ai.request.stream"] = call.is_stream
+    if attempt.outcome == "ok":
+        found["gen_ai.response.model"] = attempt.model
+    if attempt.status is not None:
+        found["http.response.status_code"] = attempt.status
+    if attempt.time_to_first_token_s is not None:
+        found["gen_ai.response.time_to_first_chunk"] = attempt.time_to_first_token_s
+    for name, field in USAGE_ATTRIBUTES.items():
+        tokens: int = getattr(attempt.usage, field)
+        if tokens or name in _ALWAYS_SENT:
+            found[name] = tokens
+    return found
+
+
+def points(
+    call: CallRecord, attempt: AttemptRecord, where: Place, words: Vocabulary
+) -> list[Point]:
+    """The measurements of one try."""
+    attributes = _dimensions(call, attempt, where)
+    found = [Point(_DURATION, attempt.latency_s, attributes)]
+    if attempt.time_to_first_token_s is not None:
+        found.append(Point(_FIRST_CHUNK, attempt.time_to_first_token_s, attributes))
+    usage = attempt.usage
+    if words.histogram and (usage.input_tokens or usage.output_tokens):
+        for direction, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
+            typed = {**attributes, "gen_ai.token.type": direction}
+            found.append(Point(words.histogram, tokens, typed))
+    for name, field in words.counters.items():
+        found += _by_modality(name, field, attempt, attributes)
+    return found
+
+
+def _by_modality(
+    name: str, field: str, attempt: AttemptRecord, attributes: Attributes
+) -> list[Point]:
+    usage = attempt.usage
+    total: int = getattr(usage, field)
+    parts = {"audio": 0, "image": 0}
+    if field == "input_tokens":
+        parts = {"audio": usage.input_audio_tokens, "image": usage.input_image_tokens}
+    elif field == "output_tokens":
+        parts = {"audio": usage.output_audio_tokens, "image": usage.output_image_tokens}
+    if not total:
+        # The convention wants billable tokens reported even where the vendor reported none.
+        is_base = field in ("input_tokens", "output_tokens")
+        unknown = {**attributes, "gen_ai.token.modality": "unknown"}
+        return [Point(name, 0, unknown)] if is_base else []
+    parts["text"] = total - sum(parts.values())
+    return [
+        Point(name, tokens, {**attributes, "gen_ai.token.modality": modality})
+        for modality, tokens in parts.items()
+        if tokens
+    ]
+
+
+def _dimensions(call: CallRecord, attempt: AttemptRecord, where: Place) -> Attributes:
+    found: Attributes = {
+        "gen_ai.operation.name": OPERATIONS[call.kind],
+        "gen_ai.provider.name": PROVIDER_NAMES.get(where.type, where.type),
+        "gen_ai.request.model": attempt.model,
+    }
+    if where.address is not None:
+        found["server.address"] = where.address
+    if where.port is not None:
+        found["server.port"] = where.port
+    if attempt.outcome != "ok":
+        found["error.type"] = attempt.outcome
+    return found
