@@ -14,8 +14,10 @@ from farthing.cli.litellm_notes import (
     ALWAYS,
     BARE_NAMES,
     CALLBACKS,
+    CARRIED,
     DEFAULT_KEYS,
     INSTEAD,
+    NUMBERS,
     PRICES,
     STRATEGIES,
     VENDORS,
@@ -196,33 +198,14 @@ class _Converter:
 
     def _carry(self, deployment: Table, source: Any, section: str) -> None:
         """Move what has an equivalent from `source`; note the rest."""
-        known = {
-            "model",
-            "api_base",
-            "base_url",
-            "api_key",
-            "api_version",
-            "organization",
-            "region_name",
-            "extra_headers",
-            "custom_llm_provider",
-            "base_model",
-        }
         price: Table = dict(deployment.pop("price", {}))
-        numbers = {
-            "rpm": "requests_per_minute",
-            "tpm": "tokens_per_minute",
-            "max_input_tokens": "context_tokens",
-            "max_output_tokens": "max_output_tokens",
-            "stream_timeout": "first_byte_s",
-        }
         for key, value in source.items():
-            if key in known:
+            if key in CARRIED:
                 continue
             if key in PRICES:
                 self._price(price, str(key), value, line_of(source, key))
-            elif key in numbers and is_positive(value):
-                deployment[numbers[key]] = value
+            elif key in NUMBERS and is_positive(value):
+                deployment[NUMBERS[key]] = value
             elif key == "weight" and isinstance(value, int | float) and value >= 0:
                 deployment["weight"] = value
             elif key == "order" and isinstance(value, int) and value >= 0:

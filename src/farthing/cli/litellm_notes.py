@@ -63,6 +63,29 @@ PRICES = {
     "input_cost_per_audio_token": "input_audio",
     "output_cost_per_audio_token": "output_audio",
 }
+#: An entry's plain numbers → ours.
+NUMBERS = {
+    "rpm": "requests_per_minute",
+    "tpm": "tokens_per_minute",
+    "max_input_tokens": "context_tokens",
+    "max_output_tokens": "max_output_tokens",
+    "stream_timeout": "first_byte_s",
+}
+#: Keys of an entry that make its provider and its deployment's name.
+CARRIED = frozenset(
+    [
+        "model",
+        "api_base",
+        "base_url",
+        "api_key",
+        "api_version",
+        "organization",
+        "region_name",
+        "extra_headers",
+        "custom_llm_provider",
+        "base_model",
+    ]
+)
 STRATEGIES = {"simple-shuffle": "weighted", "least-busy": "least_busy"}
 WINDOWS = {"1d": "day", "24h": "day", "7d": "week", "1w": "week", "30d": "month", "1mo": "month"}
 
