@@ -73,7 +73,7 @@ NUMBERS = {
 }
 #: Keys of an entry that make its provider and its deployment's name.
 CARRIED = frozenset(
-    [
+    {
         "model",
         "api_base",
         "base_url",
@@ -84,7 +84,7 @@ CARRIED = frozenset(
         "extra_headers",
         "custom_llm_provider",
         "base_model",
-    ]
+    }
 )
 STRATEGIES = {"simple-shuffle": "weighted", "least-busy": "least_busy"}
 WINDOWS = {"1d": "day", "24h": "day", "7d": "week", "1w": "week", "30d": "month", "1mo": "month"}
