@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -128,6 +129,12 @@ class Catalogue:
         rows = (row for layer in self._layers for row in layer.provisioned)
         return tuple(row for row in rows if vendor in (None, row.provider))
 
+    @cached_property
+    def _data_date(self) -> str:
+        """The newest day that the price data names: rows without a day of their own are that old or newer."""
+        records = (record for records in self._data.values() for record in records)
+        return max((tariff.stated_date(r, self._today) for r in records), default="")
+
     def _priced(self, vendor: str) -> set[str]:
         stated = {*self._entries.get(vendor, ())}
         stated.update(name for v, name in self._rows if v == vendor)
@@ -182,6 +189,8 @@ class Catalogue:
             price = tariff.price_of(
                 record, today=self._today, is_embedding=kind == "embed", source=source
             )
+            if price is not None and not price.date:
+                price = msgspec.structs.replace(price, date=self._data_date)
             model = msgspec.structs.replace(
                 model,
                 context_tokens=record.get("context_window"),
@@ -288,8 +297,9 @@ def _scaled_tier(tier: Tier, percent: int) -> Tier:
 
 
 def _scaled(rates: Rates, percent: int) -> Rates:
-    """Every rate times `percent`, rounded half up to a picodollar."""
-    values = ((name, getattr(rates, name)) for name in rates.__struct_fields__)
+    """Every rate of a token times `percent`, rounded half up to a picodollar; searches stay as they are."""
+    names = (name for name in rates.__struct_fields__ if name not in ("web_search", "request"))
+    values = ((name, getattr(rates, name)) for name in names)
     scaled = {name: (value * percent + 50) // 100 for name, value in values if value is not None}
     return msgspec.structs.replace(rates, **scaled)
 

@@ -62,7 +62,7 @@ def price_of(model: Record, *, today: date, is_embedding: bool, source: str) -> 
     return Price(
         tiers=tiers,
         source=source + ("; peak hours' price around the clock" if has_peak else ""),
-        date=_stated_date(model, today),
+        date=stated_date(model, today),
     )
 
 
@@ -135,7 +135,7 @@ def _at(value: Decimal | Record, above: int | None) -> Decimal:
     return price
 
 
-def _stated_date(model: Record, today: date) -> str:
+def stated_date(model: Record, today: date) -> str:
     """The newest day, not after today, that the record itself names; empty when it names none."""
     days = set(_DATE.findall(model.get("price_comments") or ""))
     prices = model.get("prices")
