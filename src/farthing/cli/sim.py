@@ -55,8 +55,9 @@ def check(file: Path, as_json: bool) -> None:
     if as_json:
         print_json({"name": scenario.name, "regions": list(scenario.regions), "is_valid": True})
     else:
-        regions = len(scenario.regions)
-        click.echo(f"{file}: scenario '{scenario.name}' is valid ({regions} regions).")
+        count = len(scenario.regions)
+        regions = f"{count} region{'s' if count > 1 else ''}"
+        click.echo(f"{file}: scenario '{scenario.name}' is valid ({regions}).")
 
 
 @sim.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from functools import cache
 from typing import Literal
 
 import msgspec
@@ -125,8 +126,13 @@ def _length(difference: int) -> Callable[[Script, Where], Script]:
     return apply
 
 
+@cache
+def _packed_bomb() -> bytes:
+    return gzip.compress(b'{"id":"' + b" " * BOMB_BYTES + b'"}', compresslevel=9, mtime=0)
+
+
 def _bomb(script: Script, where: Where) -> Script:
-    data = gzip.compress(b'{"id":"' + b" " * BOMB_BYTES + b'"}', compresslevel=9, mtime=0)
+    data = _packed_bomb()
     headers = (*script.headers, ("content-encoding", "gzip"))
     first = script.steps[0] if script.steps else Step()
     body = Step(data=data, wait_s=first.wait_s, tokens=sum(s.tokens for s in script.steps))
