@@ -64,13 +64,18 @@ class World:
         return self.send(PATHS[self.flavour], body, headers=headers)
 
     def send(
-        self, path: str, body: object, *, headers: dict[str, str] | None = None, **query: str
+        self,
+        path: str,
+        body: object,
+        *,
+        headers: dict[str, str] | None = None,
+        query: dict[str, str] | None = None,
     ) -> Exchange:
         """Any request."""
         inbound = Inbound(
             method="POST",
             path=path,
-            query=query,
+            query=query or {},
             headers={"anthropic-version": "2023-06-01", **(headers or {})},
             body=json.dumps(body).encode(),
         )

@@ -73,14 +73,16 @@ def _text(ask: Ask, index: int, marks: dict[str, str]) -> str:
         return minimal_json(ask.schema)
     if ask.is_json:
         return '{"simulated":true}'
-    source = pieces(" ".join(ask.last.split())) or pieces("There was no text in the prompt.")
+    # Completions answer each of their prompts n times over; a chat has one.
+    said = ask.prompt[index * len(ask.prompt) // ask.n] if ask.prompt else ask.last
+    source = pieces(" ".join(said.split())) or pieces("There was no text in the prompt.")
     asked = marks.get("long", "")
     length = int(asked) if asked.isdigit() else min(_EXTRACT_TOKENS, len(source))
     which = f" ({index + 1} of {ask.n})" if ask.n > 1 else ""
     extract = "".join(
         islice(cycle((*source, " ")), length) if length > len(source) else source[:length]
     )
-    echoed = ask.last if ask.is_echo else ""
+    echoed = said if ask.is_echo else ""
     return f"{echoed}{MARK}{which} {extract.strip()}"
 
 

@@ -277,7 +277,7 @@ class Region:
         raise words.unknown_model(self.table.flavour, model)
 
     def _authenticate(self, inbound: Inbound) -> None:
-        if self.table.flavour == "anthropic" and "anthropic-version" not in inbound.headers:
+        if self.table.flavour == "anthropic" and not inbound.headers.get("anthropic-version"):
             raise RefusedError(400, "invalid", "anthropic-version: header is required")
         if self.table.key is None:
             return
