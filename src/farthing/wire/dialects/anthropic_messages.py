@@ -13,8 +13,9 @@ from farthing.core.models import Kind
 from farthing.wire.codec import Encoded, StreamReader, StreamWriter
 from farthing.wire.dialects import anthropic_answer, anthropic_errors, anthropic_request
 from farthing.wire.dialects._fields import decode_head
-from farthing.wire.dialects.anthropic_stream import Reader, Writer
+from farthing.wire.dialects.anthropic_stream import Reader
 from farthing.wire.dialects.anthropic_words import NAME
+from farthing.wire.dialects.anthropic_writer import Writer
 from farthing.wire.spans import with_model
 
 #: Block types that need a capability. Quotes inside texts are escaped in JSON, so prose never matches.

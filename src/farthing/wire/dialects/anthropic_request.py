@@ -6,12 +6,13 @@ import msgspec
 
 from farthing.core.chat import ChatRequest, Reasoning, ResponseFormat, Tool, ToolChoice
 from farthing.core.errors import BadRequestError, UntranslatableError
-from farthing.core.messages import Message, Part, ToolResultPart
+from farthing.core.messages import Message
 from farthing.wire.codec import Encoded
 from farthing.wire.dialects._effort import budget_of, effort_of
 from farthing.wire.dialects._fields import Fields, merged
 from farthing.wire.dialects._foreign import foreign_fields, untranslatable
 from farthing.wire.dialects.anthropic_content import Json, decode_content, encode_content
+from farthing.wire.dialects.anthropic_turns import decode_turns, encode_turns, split_system
 from farthing.wire.dialects.anthropic_words import (
     BUDGET_MODELS,
     DEFAULT_MAX_TOKENS,
@@ -30,7 +31,7 @@ _CHOICES = {"auto": "auto", "required": "any", "none": "none", "tool": "tool"}
 def decode_request(body: bytes) -> ChatRequest:
     """The request in core words. Raises BadRequestError naming the path."""
     fields = Fields(body, fail=BadRequestError)
-    messages = (*_system(fields), *_messages(fields))
+    messages = (*_system(fields), *decode_turns(fields))
     choice, parallel = _tool_choice(fields)
     reasoning, response_format = _thinking_and_format(fields)
     user = _user(fields)
@@ -60,40 +61,6 @@ def _system(fields: Fields) -> list[Message]:
     if not fields.has("system"):
         return []
     return [Message(role="system", parts=decode_content(fields, "system"))]
-
-
-def _messages(fields: Fields) -> list[Message]:
-    if not fields.has("messages"):
-        raise fields.fault("messages", "is missing.")
-    return [message for turn in fields.objects("messages") for message in _turn(turn)]
-
-
-def _turn(turn: Fields) -> list[Message]:
-    """One wire message. Each tool result becomes a `tool` message, in the order of the blocks."""
-    role = turn.required_string("role")
-    if role not in ("user", "assistant", "system"):
-        raise turn.fault("role", "must be 'user', 'assistant' or 'system'.")
-    parts = decode_content(turn)
-    extra = turn.rest()
-    if role != "user":
-        return [
-            Message(role="assistant" if role == "assistant" else "system", parts=parts, extra=extra)
-        ]
-    found: list[Message] = []
-    plain: list[Part] = []
-    for part in parts:
-        if isinstance(part, ToolResultPart):
-            if plain:
-                found.append(Message(role="user", parts=tuple(plain)))
-                plain = []
-            found.append(Message(role="tool", parts=(part,)))
-        else:
-            plain.append(part)
-    if plain or not found:
-        found.append(Message(role="user", parts=tuple(plain)))
-    if extra:
-        found[0] = msgspec.structs.replace(found[0], extra=extra)
-    return found
 
 
 def _tool(tool: Fields) -> Tool:
@@ -184,13 +151,13 @@ def encode_request(request: ChatRequest) -> Encoded:
     _refuse(request)
     dropped = foreign_fields(request, NAME)
     body: Json = {"model": request.model}
-    system, turns = _split_system(request.messages)
+    system, turns = split_system(request.messages)
     if system:
         parts = tuple(part for message in system for part in message.parts)
         body["system"] = encode_content(
             parts, path="system", source=request.dialect, dropped=dropped
         )
-    body["messages"] = _turns(request, turns, len(request.messages) - len(turns), dropped)
+    body["messages"] = encode_turns(request, turns, len(request.messages) - len(turns), dropped)
     _put_limits(body, request, dropped)
     _put_tools(body, request, dropped)
     _put_thinking(body, request, dropped)
@@ -224,73 +191,6 @@ def _refused(param: str, has: str, hint: str) -> UntranslatableError:
     return UntranslatableError(
         f"'{param}' cannot be kept: {NAME} has {has}.", hint=hint, param=param
     )
-
-
-def _split_system(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], tuple[Message, ...]]:
-    for number, message in enumerate(messages):
-        if message.role not in ("system", "developer"):
-            return messages[:number], messages[number:]
-    return messages, ()
-
-
-def _turns(
-    request: ChatRequest, messages: tuple[Message, ...], start: int, dropped: list[str]
-) -> list[Json]:
-    turns: list[_Turn] = []
-    for number, message in enumerate(messages, start):
-        role = {"tool": "user", "developer": "system"}.get(message.role, message.role)
-        path = f"messages[{number}].content"
-        if message.name is not None and message.role != "tool":
-            dropped.append(f"messages[{number}].name")
-        last = turns[-1] if turns else None
-        if last is None or not last.takes(message, role, request.dialect):
-            last = _Turn(role, message.extra if request.dialect == NAME else {})
-            turns.append(last)
-        last.add(
-            message,
-            encode_content(message.parts, path=path, source=request.dialect, dropped=dropped),
-        )
-    return [turn.json() for turn in turns if not turn.is_empty or request.dialect == NAME]
-
-
-class _Turn:
-    """One wire message under construction."""
-
-    def __init__(self, role: str, extra: dict[str, msgspec.Raw]) -> None:
-        self._role = role
-        self._extra = extra
-        self._contents: list[str | list[Json | msgspec.Raw]] = []
-        self._is_results_only = True
-
-    def takes(self, message: Message, role: str, source: str) -> bool:
-        """Whether the message belongs to this turn.
-
-        Tool results and what the user says next are one turn, as the API wants it. Otherwise turns are
-        joined only for other dialects: this one's own speakers chose where theirs end.
-        """
-        if role != self._role or message.extra:
-            return False
-        return source != NAME or (role == "user" and self._is_results_only)
-
-    def add(self, message: Message, content: str | list[Json | msgspec.Raw]) -> None:
-        self._contents.append(content)
-        self._is_results_only = self._is_results_only and message.role == "tool"
-
-    @property
-    def is_empty(self) -> bool:
-        return not any(self._contents)
-
-    def json(self) -> Json:
-        contents = self._contents
-        if len(contents) == 1:
-            content: object = contents[0]
-        else:
-            content = [block for piece in contents for block in _blocks(piece)]
-        return {"role": self._role, "content": content, **self._extra}
-
-
-def _blocks(content: str | list[Json | msgspec.Raw]) -> list[Json | msgspec.Raw]:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
 def _put_limits(body: Json, request: ChatRequest, dropped: list[str]) -> None:

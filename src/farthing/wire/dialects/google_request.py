@@ -282,7 +282,8 @@ def _contents(request: ChatRequest, encoder: Encoder) -> list[Json]:
             encoder.dropped.append(f"messages[{number}].name")
         parts = encoder.parts(message.parts, f"messages[{number}].content")
         last = contents[-1]["parts"] if contents else None
-        if (before, message.role) in joined and not message.extra and isinstance(last, list):
+        is_joined = (before, message.role) in joined and message.parts and not message.extra
+        if is_joined and isinstance(last, list):
             last += parts
         elif parts or is_own:
             extra = message.extra if is_own else {}
@@ -295,23 +296,31 @@ def _contents(request: ChatRequest, encoder: Encoder) -> list[Json]:
 
 
 def _tools_json(request: ChatRequest) -> list[object]:
+    """`tools`: neighbouring functions share one object, built-in tools keep their place among them."""
+    found: list[object] = []
     functions: list[Json] = []
-    others: list[object] = []
     for number, tool in enumerate(request.tools):
         if tool.raw is not None:
             if request.dialect != NAME:
                 raise untranslatable(
                     f"tools[{number}]", request.dialect, NAME, what=f"tool '{tool.kind}'"
                 )
-            others.append(tool.raw)
+            found.append(tool.raw)
+            functions = []
             continue
-        shown: Json = {"name": tool.name}
-        if tool.description is not None:
-            shown["description"] = tool.description
-        if tool.parameters is not None:
-            shown["parametersJsonSchema"] = tool.parameters
-        functions.append({**shown, **(tool.extra if request.dialect == NAME else {})})
-    return [{"functionDeclarations": functions}, *others] if functions else others
+        if not functions:
+            found.append({"functionDeclarations": functions})
+        functions.append(_declaration(tool, request.dialect))
+    return found
+
+
+def _declaration(tool: Tool, source: str) -> Json:
+    shown: Json = {"name": tool.name}
+    if tool.description is not None:
+        shown["description"] = tool.description
+    if tool.parameters is not None:
+        shown["parametersJsonSchema"] = tool.parameters
+    return {**shown, **(tool.extra if source == NAME else {})}
 
 
 def _calling(choice: ToolChoice) -> Json:
