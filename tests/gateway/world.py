@@ -252,20 +252,6 @@ def whole(text: str = "Hello", *, input_tokens: int = 10, output_tokens: int = 5
     )
 
 
-DONE = b"data: [DONE]\n\n"
-ROLE = chunk({"role": "assistant", "content": ""})
-#: A complete stream that says "Hello" in two pieces: 10 tokens in, 5 out, which is 20,000 nanodollars.
-HELLO = [
-    ROLE,
-    chunk({"content": "Hel"}),
-    chunk({"content": "lo"}),
-    chunk(finish="stop"),
-    usage_chunk(),
-    DONE,
-]
-HELLO_NANODOLLARS = 10 * 1_000 + 5 * 2_000
-
-
 def _usage(input_tokens: int, output_tokens: int) -> dict[str, int]:
     return {
         "prompt_tokens": input_tokens,
@@ -282,3 +268,17 @@ def _frame(fields: dict[str, object]) -> bytes:
         "model": "remote-x",
     }
     return b"data: " + msgspec.json.encode({**head, **fields}) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+ROLE = chunk({"role": "assistant", "content": ""})
+#: A complete stream that says "Hello" in two pieces: 10 tokens in, 5 out, which is 20,000 nanodollars.
+HELLO = [
+    ROLE,
+    chunk({"content": "Hel"}),
+    chunk({"content": "lo"}),
+    chunk(finish="stop"),
+    usage_chunk(),
+    DONE,
+]
+HELLO_NANODOLLARS = 10 * 1_000 + 5 * 2_000

@@ -78,5 +78,5 @@ class RetryBudget:
         longest = self._settings.max_backoff_s
         if error.retry_after_s is not None:
             return error.retry_after_s if error.retry_after_s <= longest else None
-        full = min(self._settings.backoff_s * 2 ** (repeat - 1), longest)
+        full = min(self._settings.backoff_s * 2.0 ** (repeat - 1), longest)
         return full * (0.5 + self._clock.random() / 2)

@@ -1,0 +1,217 @@
+"""Budgets: limits of money in calendar windows, checked and held in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from farthing.base.storage import Query, Row, Work
+from farthing.core.calls import Caller
+from farthing.core.errors import BudgetExceededError
+from farthing.core.money import format_dollars
+
+Span = Literal["day", "week", "month", "total"]
+_WINDOW_NAMES = {"day": "today", "week": "this week", "month": "this month", "total": "in all"}
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit. key, team, model, tag: None means any; all that are given must match.
+
+    alert_at: percentages of the limit that raise an alert. is_configured: it stands in the settings file,
+    so it is changed there.
+    """
+
+    name: str
+    nanodollars: int
+    window: Span = "month"
+    key: str | None = None
+    team: str | None = None
+    model: str | None = None
+    tag: str | None = None
+    alert_at: tuple[int, ...] = (80, 100)
+    is_configured: bool = False
+
+    def matches(self, caller: Caller, model: str, tags: Iterable[str]) -> bool:
+        """Whether a call counts against this budget."""
+        return (
+            (self.key is None or self.key in (caller.key_id, caller.name))
+            and (self.team is None or self.team == caller.team)
+            and (self.model is None or self.model == model)
+            and (self.tag is None or self.tag in tags)
+        )
+
+
+class Window(msgspec.Struct, frozen=True, array_like=True):
+    """One budget's window: the budget's name, and its first second (unix, UTC)."""
+
+    budget: str
+    start_at: int
+
+
+class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget in its present window. reserved: held for calls under way and unsettled ones."""
+
+    budget: Budget
+    spent: int
+    reserved: int
+
+    @property
+    def left(self) -> int:
+        """What new calls may still cost."""
+        return self.budget.nanodollars - self.spent - self.reserved
+
+
+class Alert(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget passed one of its marks."""
+
+    budget: str
+    percent: int
+    spent: int
+    limit: int
+    window: str
+    start_at: int
+
+
+def window_start(span: Span, at_s: float) -> int:
+    """The first second of the UTC calendar window that holds `at_s`; weeks begin on Monday."""
+    if span == "total":
+        return 0
+    moment = datetime.fromtimestamp(at_s, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if span == "week":
+        moment -= timedelta(days=moment.weekday())
+    if span == "month":
+        moment = moment.replace(day=1)
+    return int(moment.timestamp())
+
+
+#: Nanodollars in the ledger that count for a budget since a moment; asked once for each new window.
+Spent = Callable[[Budget, int], Work[int]]
+
+
+def hold(
+    budgets: Iterable[Budget], nanodollars: int, at_s: float, spent: Spent
+) -> Work[list[Window]]:
+    """Hold the amount in every budget. All or nothing. Raises BudgetExceededError."""
+    windows = []
+    for budget in budgets:
+        window = Window(budget.name, window_start(budget.window, at_s))
+        if not (yield from _take(budget, window, nanodollars)):
+            is_new = yield from _begin(budget, window, spent)
+            if not is_new or not (yield from _take(budget, window, nanodollars)):
+                raise (yield from _refusal(budget, window, nanodollars))
+        windows.append(window)
+    return windows
+
+
+def move(windows: Iterable[Window], *, reserved: int, spent: int) -> Work[None]:
+    """Change what the windows hold and have spent."""
+    for window in windows:
+        yield Query(
+            "UPDATE budget_windows SET reserved = reserved + ?, spent = spent + ? "
+            "WHERE budget = ? AND start_at = ?",
+            (reserved, spent, window.budget, window.start_at),
+        )
+
+
+def alerts(budgets: Iterable[Budget], windows: Iterable[Window]) -> Work[list[Alert]]:
+    """The marks that were passed since the last time; each is told once per window."""
+    by_name = {budget.name: budget for budget in budgets}
+    found = []
+    for window in windows:
+        budget = by_name.get(window.budget)
+        if budget is None or not budget.alert_at or not budget.nanodollars:
+            continue
+        rows = yield Query(
+            "SELECT spent, alerted FROM budget_windows WHERE budget = ? AND start_at = ?",
+            window_key(window),
+        )
+        spent, alerted = rows[0]
+        passed = [
+            p for p in budget.alert_at if alerted < p and spent * 100 >= p * budget.nanodollars
+        ]
+        if passed:
+            yield Query(
+                "UPDATE budget_windows SET alerted = ? WHERE budget = ? AND start_at = ?",
+                (max(passed), *window_key(window)),
+            )
+            found += [
+                Alert(
+                    budget=budget.name,
+                    percent=percent,
+                    spent=spent,
+                    limit=budget.nanodollars,
+                    window=budget.window,
+                    start_at=window.start_at,
+                )
+                for percent in sorted(passed)
+            ]
+    return found
+
+
+def window_key(window: Window) -> tuple[str, int]:
+    """The primary key of a window's row."""
+    return (window.budget, window.start_at)
+
+
+def budget_of(row: Row) -> Budget:
+    """A budget from its row (name, nanodollars, rule)."""
+    rule = msgspec.json.decode(row[2])
+    return msgspec.convert({**rule, "name": row[0], "nanodollars": row[1]}, Budget)
+
+
+def rule_of(budget: Budget) -> str:
+    """Everything of a budget beside name and amount, as JSON."""
+    rule = msgspec.to_builtins(budget)
+    return msgspec.json.encode(
+        {k: v for k, v in rule.items() if k not in ("name", "nanodollars")}
+    ).decode()
+
+
+def _take(budget: Budget, window: Window, nanodollars: int) -> Work[bool]:
+    rows = yield Query(
+        "UPDATE budget_windows SET reserved = reserved + ? WHERE budget = ? AND start_at = ? "
+        "AND spent + reserved + ? <= ? RETURNING spent",
+        (nanodollars, *window_key(window), nanodollars, budget.nanodollars),
+    )
+    return bool(rows)
+
+
+def _begin(budget: Budget, window: Window, spent: Spent) -> Work[bool]:
+    present = yield Query(
+        "SELECT spent FROM budget_windows WHERE budget = ? AND start_at = ?", window_key(window)
+    )
+    if present:
+        return False
+    so_far = yield from spent(budget, window.start_at)
+    yield Query(
+        "INSERT INTO budget_windows (budget, start_at, spent, reserved, alerted) "
+        "VALUES (?, ?, ?, 0, 0) ON CONFLICT (budget, start_at) DO NOTHING",
+        (*window_key(window), so_far),
+    )
+    return True
+
+
+def _refusal(budget: Budget, window: Window, nanodollars: int) -> Work[BudgetExceededError]:
+    rows = yield Query(
+        "SELECT spent, reserved FROM budget_windows WHERE budget = ? AND start_at = ?",
+        window_key(window),
+    )
+    spent, reserved = rows[0]
+    left = max(0, budget.nanodollars - spent - reserved)
+    held = f" ({format_dollars(reserved)} of it is held for other calls)" if reserved else ""
+    share = left / nanodollars if nanodollars else 0
+    lower = "Lower max_tokens" if share < 1 else "Try again"
+    where = (
+        "in the settings file"
+        if budget.is_configured
+        else f"with `farthing budget set {budget.name} DOLLARS`"
+    )
+    return BudgetExceededError(
+        f"Budget '{budget.name}' has {format_dollars(left)} left of {format_dollars(budget.nanodollars)} "
+        f"{_WINDOW_NAMES[budget.window]}{held} and this request could cost up to "
+        f"{format_dollars(nanodollars)}.",
+        hint=f"{lower} so that it can cost less, or raise the budget {where}.",
+    )

@@ -1,0 +1,257 @@
+"""API keys: made, shown once, kept as digests, looked up without touching the database."""
+
+from __future__ import annotations
+
+import base64
+from fnmatch import fnmatchcase
+from hashlib import blake2b
+from hmac import compare_digest
+
+import msgspec
+
+from farthing.base.clock import Clock
+from farthing.base.storage import Database, Query, Row, Work
+from farthing.core.calls import Caller, Role
+from farthing.core.errors import (
+    AuthenticationError,
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    did_you_mean,
+)
+
+PREFIX = "fk-"
+#: Random bytes of a key. A key is a full-entropy secret, so one fast digest protects it: a slow password
+#: hash would only slow every call down.
+SECRET_BYTES = 32
+#: How often a running process looks for changes that another process made, seconds.
+REFRESH_S = 1.0
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a key may do. models, faces: names with `*`; empty means all."""
+
+    models: tuple[str, ...] = ()
+    faces: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    cache: bool = False
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its secret. Times are unix seconds."""
+
+    id: str
+    name: str
+    role: Role = "caller"
+    team: str | None = None
+    scope: Scope = Scope()
+    created_at: int = 0
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+class NewKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key just made. secret: shown now and never again."""
+
+    key: Key
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.key.id})"
+
+
+class Keys:
+    """The keys of this installation."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._by_digest: dict[bytes, Key] = {}
+        self._version = -1
+        self._looked_at = -REFRESH_S
+
+    async def create(
+        self,
+        name: str,
+        *,
+        role: Role = "caller",
+        team: str | None = None,
+        scope: Scope | None = None,
+        expires_at: int | None = None,
+    ) -> NewKey:
+        """Make a key. Raises ConflictError when a living key has that name."""
+        secret = PREFIX + base64.urlsafe_b64encode(
+            self._clock.token_bytes(SECRET_BYTES)
+        ).decode().rstrip("=")
+        key = Key(
+            id=self._clock.new_id("key"),
+            name=name,
+            role=role,
+            team=team,
+            scope=scope or Scope(),
+            created_at=int(self._clock.now()),
+            expires_at=expires_at,
+        )
+        await self._database.write(lambda: _insert(key, _digest(secret)))
+        await self.refresh(now=True)
+        return NewKey(key=key, secret=secret)
+
+    async def list(self) -> list[Key]:
+        """All keys, the newest last."""
+        return [
+            _key(row) for row in await self._database.read(f"{_SELECT} ORDER BY created_at, id")
+        ]
+
+    async def find(self, name_or_id: str) -> Key:
+        """A living key by its name or id. Raises NotFoundError with the nearest names."""
+        keys = [key for key in await self.list() if key.revoked_at is None]
+        for key in keys:
+            if name_or_id in (key.id, key.name):
+                return key
+        names = [key.name for key in keys]
+        hint = did_you_mean(name_or_id, names) or "`farthing keys list` shows them."
+        raise NotFoundError(f"There is no key '{name_or_id}'.", hint=hint)
+
+    async def revoke(self, name_or_id: str, *, after_s: int = 0) -> Key:
+        """End a key now, or after a grace. Raises NotFoundError."""
+        key = await self.find(name_or_id)
+        now = int(self._clock.now())
+
+        def work() -> Work[None]:
+            if after_s:
+                yield Query("UPDATE keys SET expires_at = ? WHERE id = ?", (now + after_s, key.id))
+            else:
+                yield Query("UPDATE keys SET revoked_at = ? WHERE id = ?", (now, key.id))
+            yield _CHANGED
+
+        await self._database.write(work)
+        await self.refresh(now=True)
+        return key
+
+    async def rotate(self, name_or_id: str, *, grace_s: int) -> NewKey:
+        """A new secret for the same name; the old one stays good for `grace_s`. Raises NotFoundError."""
+        old = await self.find(name_or_id)
+        retired = f"{old.name} (until rotated)"
+        await self._database.write(lambda: _rename(old.id, retired))
+        fresh = await self.create(
+            old.name, role=old.role, team=old.team, scope=old.scope, expires_at=old.expires_at
+        )
+        await self.revoke(old.id, after_s=grace_s)
+        return fresh
+
+    async def refresh(self, *, now: bool = False) -> None:
+        """Read the keys again if another process changed them; at most once a second unless `now`."""
+        moment = self._clock.monotonic()
+        if not now and moment - self._looked_at < REFRESH_S:
+            return
+        self._looked_at = moment
+        rows = await self._database.read("SELECT value FROM counters WHERE name = 'keys'")
+        if rows[0][0] != self._version:
+            listed = await self._database.read(f"{_SELECT_WITH_DIGEST}")
+            self._by_digest = {bytes(row[-1]): _key(row) for row in listed}
+            self._version = rows[0][0]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no living key exists, as of the last refresh."""
+        return all(key.revoked_at is not None for key in self._by_digest.values())
+
+    def identify(self, secret: str) -> Key:
+        """The key with this secret. Raises AuthenticationError saying why it is not good."""
+        digest = _digest(secret)
+        key = self._by_digest.get(digest)
+        if key is None or not compare_digest(_digest(secret), digest):
+            raise AuthenticationError(
+                "This API key is not known here.",
+                hint="Use a key made by `farthing keys create`, not a provider's own key.",
+            )
+        if key.revoked_at is not None:
+            raise AuthenticationError(
+                f"The API key '{key.name}' was revoked.",
+                hint="Ask its administrator for a new one.",
+            )
+        if key.expires_at is not None and key.expires_at <= self._clock.now():
+            raise AuthenticationError(
+                f"The API key '{key.name}' has expired.",
+                hint="Ask its administrator for a new one.",
+            )
+        return key
+
+
+def caller_of(key: Key) -> Caller:
+    """The caller who holds this key."""
+    return Caller(
+        key_id=key.id,
+        name=key.name,
+        team=key.team,
+        role=key.role,
+        models=key.scope.models,
+        faces=key.scope.faces,
+        tags=key.scope.tags,
+        is_cache_allowed=key.scope.cache,
+    )
+
+
+def check_scope(caller: Caller, *, model: str, face: str | None) -> None:
+    """Raises PermissionDeniedError that names what the key may do."""
+    if caller.faces and face is not None and face not in caller.faces:
+        raise PermissionDeniedError(
+            f"The key '{caller.name}' may not use the {face} API.",
+            hint=f"It may use: {', '.join(caller.faces)}.",
+        )
+    if caller.models and not any(fnmatchcase(model, pattern) for pattern in caller.models):
+        raise PermissionDeniedError(
+            f"The key '{caller.name}' may not call '{model[:100]}'.",
+            hint=f"It may call: {', '.join(caller.models)}.",
+            param="model",
+        )
+
+
+_COLUMNS = "id, name, role, team, scope, created_at, expires_at, revoked_at"
+_SELECT = f"SELECT {_COLUMNS} FROM keys"  # noqa: S608 -- constants only
+_SELECT_WITH_DIGEST = f"SELECT {_COLUMNS}, digest FROM keys"  # noqa: S608 -- constants only
+_CHANGED = Query("UPDATE counters SET value = value + 1 WHERE name = 'keys'")
+
+
+def _insert(key: Key, digest: bytes) -> Work[None]:
+    same = yield Query("SELECT id FROM keys WHERE name = ? AND revoked_at IS NULL", (key.name,))
+    if same:
+        raise ConflictError(
+            f"A key named '{key.name}' exists.", hint="Choose another name, or rotate that key."
+        )
+    yield Query(
+        "INSERT INTO keys (id, name, role, team, scope, created_at, expires_at, digest) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            key.id,
+            key.name,
+            key.role,
+            key.team,
+            msgspec.json.encode(key.scope).decode(),
+            key.created_at,
+            key.expires_at,
+            digest,
+        ),
+    )
+    yield _CHANGED
+
+
+def _rename(key_id: str, name: str) -> Work[None]:
+    yield Query("UPDATE keys SET name = ? WHERE id = ?", (name, key_id))
+
+
+def _key(row: Row) -> Key:
+    return Key(
+        id=row[0],
+        name=row[1],
+        role=row[2],
+        team=row[3],
+        scope=msgspec.json.decode(row[4], type=Scope),
+        created_at=row[5],
+        expires_at=row[6],
+        revoked_at=row[7],
+    )
+
+
+def _digest(secret: str) -> bytes:
+    return blake2b(secret.encode(), digest_size=32, person=b"farthing-key").digest()

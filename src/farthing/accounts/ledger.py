@@ -1,0 +1,340 @@
+"""The ledger: append-only rows of what was charged, compact, and the sums over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from farthing.accounts.budgets import Budget
+from farthing.base.storage import Query, Row, Work
+from farthing.core.calls import AttemptRecord, CallRecord
+from farthing.core.usage import Usage
+
+By = Literal["key", "model", "team", "tag", "day", "deployment", "provider", "total"]
+
+#: Flags of a row, summed.
+ESTIMATED, SIMULATED, UNPRICED, ABORTED, CORRECTION, PROVISIONED, FAILED, CACHED = (
+    1 << bit for bit in range(8)
+)
+_RARE = tuple(
+    name
+    for name in Usage.__struct_fields__
+    if name not in ("input_tokens", "output_tokens", "cached_input_tokens", "is_estimated")
+)
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One row. place: `deployment`, `provider` and served `model`; None when nothing was called.
+
+    request_id: the provider's, which its invoice names. at: unix milliseconds.
+    """
+
+    call_id: str
+    at: int
+    key_id: str
+    model: str
+    team: str | None = None
+    tags: tuple[str, ...] = ()
+    deployment: str | None = None
+    provider: str | None = None
+    served_model: str | None = None
+    tier: str = "standard"
+    usage: Usage = Usage()
+    nanodollars: int = 0
+    flags: int = 0
+    request_id: str | None = None
+
+
+class SpendQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows to sum. since, until: unix seconds, until exclusive."""
+
+    by: By = "key"
+    since: float | None = None
+    until: float | None = None
+
+
+class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One sum. calls counts calls, not tries. simulated_nanodollars: the part that would have been paid."""
+
+    name: str
+    calls: int
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    nanodollars: int
+    simulated_nanodollars: int
+    estimated_calls: int
+
+
+def entries_of(record: CallRecord) -> tuple[Entry, ...]:
+    """The rows of a call: one for each try that was billed, and one in any case (the last try's)."""
+    attempts = [a for a in record.attempts if a.nanodollars or a.usage.total_tokens]
+    if not attempts:
+        attempts = list(record.attempts[-1:])
+    if not attempts:
+        cached = CACHED if record.cache == "hit" else 0
+        return (_entry(record, None, cached | _outcome_flag(record.outcome)),)
+    return tuple(_entry(record, attempt, _flags(attempt)) for attempt in attempts)
+
+
+def append(entries: Iterable[Entry]) -> Work[None]:
+    """Write rows."""
+    for entry in entries:
+        key = yield from name_id("key", entry.key_id)
+        team = yield from _optional("team", entry.team)
+        model = yield from name_id("model", entry.model)
+        place = yield from _optional("place", _place(entry))
+        tags = yield from _optional(
+            "tags", msgspec.json.encode(entry.tags).decode() if entry.tags else None
+        )
+        usage = entry.usage
+        rare = {name: value for name in _RARE if (value := getattr(usage, name))}
+        yield Query(
+            "INSERT INTO ledger (call, at, key_id, team, model, place, tags, input, output, cached, "
+            "rest, nanodollars, flags, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                pack_id(entry.call_id),
+                entry.at,
+                key,
+                team,
+                model,
+                place,
+                tags,
+                usage.input_tokens,
+                usage.output_tokens,
+                usage.cached_input_tokens,
+                msgspec.msgpack.encode(rare) if rare else None,
+                entry.nanodollars,
+                entry.flags,
+                entry.request_id,
+            ),
+        )
+
+
+def has_call(call_id: str) -> Work[bool]:
+    """Whether the call was settled."""
+    rows = yield Query("SELECT id FROM ledger WHERE call = ? LIMIT 1", (pack_id(call_id),))
+    return bool(rows)
+
+
+def name_id(kind: str, name: str) -> Work[int]:
+    """The short number of a name, made when it is new."""
+    rows = yield Query("SELECT id FROM names WHERE kind = ? AND name = ?", (kind, name))
+    if not rows:
+        rows = yield Query(
+            "INSERT INTO names (kind, name) VALUES (?, ?) "
+            "ON CONFLICT (kind, name) DO UPDATE SET name = excluded.name RETURNING id",
+            (kind, name),
+        )
+    number: int = rows[0][0]
+    return number
+
+
+_SELECT = """
+SELECT l.call, l.at, k.name, t.name, m.name, p.name, g.name, l.input, l.output, l.cached, l.rest,
+       l.nanodollars, l.flags, l.request
+FROM ledger l JOIN names k ON k.id = l.key_id JOIN names m ON m.id = l.model
+LEFT JOIN names t ON t.id = l.team LEFT JOIN names p ON p.id = l.place
+LEFT JOIN names g ON g.id = l.tags
+"""
+
+
+def select(since: float | None = None, until: float | None = None) -> Query:
+    """All rows of a span, oldest first, as `entry` reads them."""
+    low = 0 if since is None else int(since * 1000)
+    high = 1 << 62 if until is None else int(until * 1000)
+    return Query(f"{_SELECT} WHERE l.at >= ? AND l.at < ? ORDER BY l.id", (low, high))
+
+
+def select_call(call_id: str) -> Query:
+    """The rows of one call."""
+    return Query(f"{_SELECT} WHERE l.call = ? ORDER BY l.id", (pack_id(call_id),))
+
+
+def entry(row: Row) -> Entry:
+    """A row of `select`."""
+    place = msgspec.json.decode(row[5], type=_Place) if row[5] else _Place()
+    rare = msgspec.msgpack.decode(row[10]) if row[10] else {}
+    return Entry(
+        call_id=unpack_id(bytes(row[0])),
+        at=row[1],
+        key_id=row[2],
+        team=row[3],
+        model=row[4],
+        deployment=place.deployment,
+        provider=place.provider,
+        served_model=place.model,
+        tier=place.tier,
+        tags=tuple(msgspec.json.decode(row[6])) if row[6] else (),
+        usage=Usage(
+            input_tokens=row[7],
+            output_tokens=row[8],
+            cached_input_tokens=row[9],
+            is_estimated=bool(row[12] & ESTIMATED),
+            **rare,
+        ),
+        nanodollars=row[11],
+        flags=row[12],
+        request_id=row[13],
+    )
+
+
+#: What the sums are grouped by, in SQL; tags are summed in Python, since one call may have several.
+_GROUPS = {
+    "key": "k.name",
+    "model": "m.name",
+    "team": "coalesce(t.name, '')",
+    "deployment": "coalesce(p.name, '')",
+    "provider": "coalesce(p.name, '')",
+    "tag": "coalesce(g.name, '')",
+    "day": "l.at / 86400000",
+    "total": "1",
+}
+
+
+def sums(query: SpendQuery) -> Query:
+    """The sums by group; `spend_rows` reads them."""
+    group = _GROUPS[query.by]
+    low = 0 if query.since is None else int(query.since * 1000)
+    high = 1 << 62 if query.until is None else int(query.until * 1000)
+    return Query(
+        f"SELECT {group}, count(DISTINCT l.call), sum(l.input), sum(l.cached), sum(l.output), "  # noqa: S608
+        f"sum(l.nanodollars), sum(CASE WHEN (l.flags & {SIMULATED}) <> 0 THEN l.nanodollars ELSE 0 END), "
+        f"count(DISTINCT CASE WHEN (l.flags & {ESTIMATED}) <> 0 THEN l.call END) "
+        "FROM ledger l JOIN names k ON k.id = l.key_id JOIN names m ON m.id = l.model "
+        "LEFT JOIN names t ON t.id = l.team LEFT JOIN names p ON p.id = l.place "
+        "LEFT JOIN names g ON g.id = l.tags "
+        "WHERE l.at >= ? AND l.at < ? GROUP BY 1",
+        (low, high),
+    )
+
+
+def spend_rows(by: By, rows: Sequence[Row]) -> list[SpendRow]:
+    """The sums, dearest first (days in order)."""
+    merged: dict[str, list[int]] = {}
+    for row in rows:
+        for name in _names(by, row[0]):
+            total = merged.setdefault(name, [0] * 7)
+            for index, value in enumerate(row[1:]):
+                total[index] += int(value or 0)
+    made = [
+        SpendRow(
+            name=name,
+            calls=t[0],
+            input_tokens=t[1],
+            cached_input_tokens=t[2],
+            output_tokens=t[3],
+            nanodollars=t[4],
+            simulated_nanodollars=t[5],
+            estimated_calls=t[6],
+        )
+        for name, t in merged.items()
+    ]
+    if by == "day":
+        return sorted(made, key=lambda row: row.name)
+    return sorted(made, key=lambda row: (-row.nanodollars, row.name))
+
+
+def spent(budget: Budget, since: int, key_names: dict[str, str]) -> Work[int]:
+    """Nanodollars of the ledger that count for a budget since a moment."""
+    total = 0
+    for row in (yield select(since=since)):
+        each = entry(row)
+        name = key_names.get(each.key_id, each.key_id)
+        if (
+            (budget.key is None or budget.key in (each.key_id, name))
+            and (budget.team is None or budget.team == each.team)
+            and (budget.model is None or budget.model == each.model)
+            and (budget.tag is None or budget.tag in each.tags)
+        ):
+            total += each.nanodollars
+    return total
+
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES = {character: value for value, character in enumerate(_CROCKFORD)}
+
+
+def pack_id(call_id: str) -> bytes:
+    """A call's id in 16 bytes; ids of another form as they are."""
+    _, _, digits = call_id.rpartition("_")
+    if len(digits) != 26 or not call_id.startswith("call_") or not set(digits) <= set(_CROCKFORD):
+        return call_id.encode()
+    number = 0
+    for digit in digits:
+        number = number << 5 | _VALUES[digit]
+    return number.to_bytes(17, "big")[1:] if number < 1 << 128 else call_id.encode()
+
+
+def unpack_id(packed: bytes) -> str:
+    """The id that `pack_id` packed."""
+    if len(packed) != 16:
+        return packed.decode()
+    number = int.from_bytes(packed, "big")
+    return "call_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))
+
+
+def _entry(record: CallRecord, attempt: AttemptRecord | None, flags: int) -> Entry:
+    return Entry(
+        call_id=record.call_id,
+        at=int(record.at_s * 1000),
+        key_id=record.key_id,
+        team=record.team,
+        model=record.model,
+        tags=record.tags,
+        deployment=attempt.deployment if attempt else None,
+        provider=attempt.provider if attempt else None,
+        served_model=attempt.model if attempt else None,
+        tier=attempt.tier if attempt else "standard",
+        usage=attempt.usage if attempt else Usage(),
+        nanodollars=attempt.nanodollars if attempt else 0,
+        flags=flags,
+        request_id=attempt.upstream_request_id if attempt else None,
+    )
+
+
+def _flags(attempt: AttemptRecord) -> int:
+    flags = _outcome_flag(attempt.outcome)
+    flags |= ESTIMATED if attempt.usage.is_estimated else 0
+    flags |= SIMULATED if attempt.is_simulated else 0
+    return flags | (0 if attempt.is_price_known else UNPRICED)
+
+
+def _outcome_flag(outcome: str) -> int:
+    return 0 if outcome == "ok" else ABORTED if outcome == "aborted" else FAILED
+
+
+class _Place(msgspec.Struct, frozen=True, array_like=True):
+    """Where a try was bought, as it is interned."""
+
+    deployment: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    tier: str = "standard"
+
+
+def _place(each: Entry) -> str | None:
+    if each.deployment is None:
+        return None
+    return msgspec.json.encode(
+        [each.deployment, each.provider, each.served_model, each.tier]
+    ).decode()
+
+
+def _optional(kind: str, name: str | None) -> Work[int | None]:
+    return None if name is None else (yield from name_id(kind, name))
+
+
+def _names(by: By, value: object) -> tuple[str, ...]:
+    if by == "tag":
+        return tuple(msgspec.json.decode(str(value))) if value else ("(none)",)
+    if by in ("deployment", "provider"):
+        place = msgspec.json.decode(str(value)) if value else ["(cache)", "(cache)"]
+        return (place[0 if by == "deployment" else 1],)
+    if by == "day":
+        from datetime import UTC, datetime
+
+        return (datetime.fromtimestamp(int(str(value)) * 86400, UTC).date().isoformat(),)
+    return ("total",) if by == "total" else (str(value) or "(none)",)

@@ -1,0 +1,50 @@
+"""A lock file that says which process owns a SQLite database."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from farthing.core.errors import StorageError, StorageLockedError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; the database's own locks must do there
+    fcntl = None  # type: ignore[assignment]
+
+
+class FileLock:
+    """An advisory lock; the kernel frees it when the process dies, however it dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take it. Raises StorageLockedError naming the owner's process id."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(
+                f"The lock file {self._path} cannot be opened: {error.strerror}.",
+                hint="Make its folder writable for this user.",
+            ) from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise StorageLockedError(
+                f"The database {self._path.with_suffix('')} is in use by the process {owner}.",
+                hint="End that process, or give this one its own storage.url.",
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give it back. Idempotent."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

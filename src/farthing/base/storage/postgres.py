@@ -1,0 +1,196 @@
+"""Postgres by asyncpg: one writing connection with group commit, one for reading."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+
+from farthing.base.storage.migrate import apply
+from farthing.base.storage.work import Migration, Query, Row, Work
+from farthing.core.errors import StorageError
+
+T = TypeVar("T")
+
+GROUP = 64
+_LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+#: SQL that means the same with another word.
+_TYPES = {
+    "INTEGER PRIMARY KEY AUTOINCREMENT": "BIGSERIAL PRIMARY KEY",
+    " BLOB": " BYTEA",
+    " INTEGER": " BIGINT",
+}
+
+
+class PostgresDatabase:
+    """A Postgres database; any number of processes may share it. See `work.Database`.
+
+    durability `power` waits for the server's disk at each commit; `process` sets synchronous_commit off,
+    which a crash of *this* process survives and a crash of the server may cost the last moments.
+    """
+
+    kind = "postgres"
+
+    def __init__(self, url: str, *, durability: str) -> None:
+        self._url = url
+        self._is_synced = durability == "power"
+        self._queue: asyncio.Queue[_Job | None] = asyncio.Queue()
+        self._writer: asyncio.Task[None] | None = None
+        self._write_connection: asyncpg.Connection | None = None
+        self._read_connection: asyncpg.Connection | None = None
+        self._read_lock = asyncio.Lock()
+
+    async def open(self) -> None:
+        """See `Database.open`."""
+        self._write_connection = await self._connect()
+        self._writer = asyncio.create_task(self._run())
+
+    async def migrate(self, migrations: Sequence[Migration]) -> None:
+        """See `Database.migrate`."""
+
+        def work() -> Work[None]:
+            # Two processes that start together must not both create the tables.
+            yield Query("SELECT pg_advisory_xact_lock(711042)")
+            yield from apply(migrations, _shown(self._url))
+
+        await self.write(work)
+
+    async def write(self, work: Callable[[], Work[T]]) -> T:
+        """See `Database.write`. A unit whose commit's fate is unknown raises StorageError."""
+        job = _Job(work)
+        self._queue.put_nowait(job)
+        result: T = await job.future
+        return result
+
+    async def read(self, sql: str, params: tuple[Any, ...] = ()) -> list[Row]:
+        """See `Database.read`."""
+        async with self._read_lock:
+            for last in (False, True):
+                if self._read_connection is None or self._read_connection.is_closed():
+                    self._read_connection = await self._connect()
+                try:
+                    return _rows(await self._read_connection.fetch(_numbered(sql), *params))
+                except _LOST as error:
+                    self._read_connection = None
+                    if last:
+                        raise _failed(self._url, error) from error
+                except asyncpg.PostgresError as error:
+                    raise _failed(self._url, error) from error
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        """See `Database.close`."""
+        if self._writer is not None:
+            self._queue.put_nowait(None)
+            await self._writer
+            self._writer = None
+        for connection in (self._write_connection, self._read_connection):
+            if connection is not None and not connection.is_closed():
+                await connection.close()
+        self._write_connection = self._read_connection = None
+
+    async def _connect(self) -> asyncpg.Connection:
+        try:
+            connection = await asyncpg.connect(self._url, timeout=10)
+            if not self._is_synced:
+                await connection.execute("SET synchronous_commit TO off")
+        except (*_LOST, asyncpg.PostgresError, TimeoutError, ValueError) as error:
+            raise _failed(self._url, error) from error
+        return connection
+
+    async def _run(self) -> None:
+        while (first := await self._queue.get()) is not None:
+            jobs = [first]
+            while len(jobs) < GROUP and not self._queue.empty():
+                job = self._queue.get_nowait()
+                if job is None:
+                    self._queue.put_nowait(None)
+                    break
+                jobs.append(job)
+            await self._commit(jobs)
+            for job in jobs:
+                job.finish()
+
+    async def _commit(self, jobs: list[_Job]) -> None:
+        try:
+            if self._write_connection is None or self._write_connection.is_closed():
+                self._write_connection = await self._connect()
+            async with self._write_connection.transaction():
+                for job in jobs:
+                    await self._run_job(self._write_connection, job)
+        except (*_LOST, asyncpg.PostgresError, StorageError) as error:
+            failure = error if isinstance(error, StorageError) else _failed(self._url, error)
+            for job in jobs:
+                job.error = failure
+
+    async def _run_job(self, connection: asyncpg.Connection, job: _Job) -> None:
+        work = job.work()
+        try:
+            async with connection.transaction():
+                try:
+                    query = next(work)
+                    while True:
+                        fetched = await connection.fetch(_numbered(query.sql), *query.params)
+                        query = work.send(_rows(fetched))
+                except StopIteration as stop:
+                    job.result = stop.value
+        except _LOST:
+            raise
+        except asyncpg.PostgresError as error:
+            job.error = _failed(self._url, error)
+        except Exception as error:  # border: the unit's own refusal (a budget, a conflict)
+            job.error = error
+        finally:
+            work.close()
+
+
+class _Job:
+    __slots__ = ("error", "future", "result", "work")
+
+    def __init__(self, work: Callable[[], Work[Any]]) -> None:
+        self.work = work
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.result: Any = None
+        self.error: Exception | None = None
+
+    def finish(self) -> None:
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+def _rows(records: list[Any]) -> list[Row]:
+    return [tuple(record) for record in records]
+
+
+_NUMBERED: dict[str, str] = {}
+
+
+def _numbered(sql: str) -> str:
+    """`?` → `$1`, `$2`, …, and the column types that Postgres calls otherwise. Kept per statement."""
+    if sql not in _NUMBERED:
+        pieces = sql.split("?")
+        text = pieces[0] + "".join(f"${i}{piece}" for i, piece in enumerate(pieces[1:], 1))
+        if text.lstrip().upper().startswith(("CREATE", "ALTER")):
+            for ours, theirs in _TYPES.items():
+                text = text.replace(ours, theirs)
+        _NUMBERED[sql] = text
+    return _NUMBERED[sql]
+
+
+def _shown(url: str) -> str:
+    """The address without its password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _failed(url: str, error: Exception) -> StorageError:
+    return StorageError(
+        f"The database {_shown(url)} cannot be used: {str(error) or type(error).__name__}.",
+        hint="Is it running, and are name and rights in storage.url right?",
+    )

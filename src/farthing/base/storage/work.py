@@ -1,0 +1,60 @@
+"""What a unit of work is, and what a database offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+
+class Query(msgspec.Struct, frozen=True):
+    """One statement with `?` placeholders and its parameters (str, int, float, bytes, None)."""
+
+    sql: str
+    params: tuple[Any, ...] = ()
+
+
+#: Yields queries, is sent their rows, returns its result. No I/O of its own: both drivers run it.
+Work = Generator[Query, list[Row], T]
+
+
+class Migration(msgspec.Struct, frozen=True, kw_only=True):
+    """A numbered forward step of one room's tables. statements: run in order, in one transaction."""
+
+    room: str
+    number: int
+    name: str
+    statements: tuple[str, ...]
+
+
+class Database(Protocol):
+    """An open database. Raises StorageError and its kin, never a driver's own exceptions."""
+
+    kind: str
+
+    async def open(self) -> None:
+        """Connect; make the file and its folder where they are missing."""
+        ...
+
+    async def migrate(self, migrations: Sequence[Migration]) -> None:
+        """Bring a room's tables up to date. Raises StorageVersionError for a newer database."""
+        ...
+
+    async def write(self, work: Callable[[], Work[T]]) -> T:
+        """Run a unit of work; returns once it is durable. Work that raises leaves no trace.
+
+        Units that wait together share one commit. `work` must be safe to run again from its start.
+        """
+        ...
+
+    async def read(self, sql: str, params: tuple[Any, ...] = ()) -> list[Row]:
+        """Rows of a query, on a connection of its own, so that reports never delay calls."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what waits, then disconnect. Idempotent."""
+        ...
