@@ -47,6 +47,7 @@ _PATHS = {
     "openai-responses": "/responses",
     "openai-embeddings": "/embeddings",
 }
+_NOT_PASSED_ON = frozenset({"content-type", "x-farthing-simulated"})
 #: The tokens of provisioned units are free.
 _FREE = PriceTable(input=0)
 
@@ -198,7 +199,9 @@ class _Answer:
                 f"The simulated region answered with '{kind}', not {expected}."
             )
         request_id = next((v for k, v in script.headers if k.endswith("request-id")), None)
-        self.head = AnswerHead(status=script.status, request_id=request_id, headers=script.headers)
+        # The type of the body and the mark of simulation are the face's to state, not the provider's.
+        kept = tuple(h for h in script.headers if h[0] not in _NOT_PASSED_ON)
+        self.head = AnswerHead(status=script.status, request_id=request_id, headers=kept)
 
     async def _whole(self) -> AsyncGenerator[Event]:
         body = b""
