@@ -58,6 +58,7 @@ class Catalogue:
             vendor: {record.get("id"): record for record in records}
             for vendor, records in data.items()
         }
+        self._indexes: dict[str, _Index] = {}
         self._rows: dict[tuple[str, str], list[ModelRow]] = {}
         for row in (row for layer in layers for row in layer.models):
             for name in row.names:
@@ -171,11 +172,10 @@ class Catalogue:
         return _scoped(_inherited(parent, inherit), inherit, scope) if parent else None
 
     def _record(self, vendor: str, name: str) -> Record | None:
-        entries = self._entries.get(vendor, {})
-        exact = entries.get(name)
-        if exact is not None:
-            return exact
-        return next((r for r in entries.values() if _matches(r.get("match"), name)), None)
+        index = self._indexes.get(vendor)
+        if index is None:
+            index = self._indexes[vendor] = _Index(self._data.get(vendor, ()))
+        return index.find(name)
 
     def _made(
         self, vendor: str, spelling: str, record: Record | None, rows: Sequence[ModelRow]
@@ -202,6 +202,30 @@ class Catalogue:
         for row in rows:
             model = _overlaid(model, row)
         return model
+
+
+class _Index:
+    """One vendor's records: by exact name at once, by pattern only for names that no record spells out."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._exact: dict[str, Record] = {}
+        self._patterns: list[Record] = []
+        for record in records:
+            clause = record.get("match")
+            parts = clause.get("or_") if clause.type == "ClauseOr" else [clause]
+            for part in parts:
+                if part.type == "ClauseEquals":
+                    self._exact.setdefault(part.get("equals"), record)
+            if any(part.type != "ClauseEquals" for part in parts):
+                self._patterns.append(record)
+        self._exact |= {record.get("id"): record for record in records}
+
+    def find(self, name: str) -> Record | None:
+        """The record of that name, else the first whose pattern matches it."""
+        exact = self._exact.get(name)
+        if exact is not None:
+            return exact
+        return next((r for r in self._patterns if _matches(r.get("match"), name)), None)
 
 
 def spellings(name: str) -> tuple[str, ...]:
