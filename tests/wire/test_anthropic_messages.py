@@ -307,6 +307,12 @@ class TestRequestsOut:
             },
         ]
 
+    def test_empty_padding_beside_a_tool_call_is_left_out(self) -> None:
+        call = ToolCallPart(id="c1", name="f", arguments="")
+        shown = sent(chat(user(), Message(role="assistant", parts=(TextPart(text=""), call))))
+        block = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+        assert shown["messages"][1]["content"] == [block]  # type: ignore[index]
+
     def test_a_bound_is_always_sent(self) -> None:
         assert sent(chat(user()))["max_tokens"] == 4096
         assert sent(chat(user(), max_output_tokens=7))["max_tokens"] == 7

@@ -144,6 +144,8 @@ def encode_content(
             return text.text
     blocks = []
     for number, part in enumerate(parts):
+        if isinstance(part, TextPart) and not part.text and source != NAME:
+            continue  # Other vendors pad tool calls with empty text; this one rejects it.
         block = encode_block(part, path=f"{path}[{number}]", source=source, dropped=dropped)
         if block is not None:
             blocks.append(block)
