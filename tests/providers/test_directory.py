@@ -169,3 +169,26 @@ def test_every_type_of_provider_can_be_made_and_speaks_a_dialect(name: str) -> N
     assert isinstance(made, ProviderSocket)
     deployment = directory(Settings(providers=TWO)).route("gpt-4o").groups[0][0]
     assert made.dialects(deployment, "chat")
+
+
+def test_finding_a_route_makes_no_provider_and_imports_no_http_client(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    program = """
+import sys
+from farthing.base.clock import SystemClock
+from farthing.base.config.settings import Provider, Settings
+from farthing.providers.catalogue import Catalogue
+from farthing.providers.directory import build_directory
+found = build_directory(
+    Settings(providers={"openai": Provider(type="openai")}),
+    catalogue=Catalogue.load(), clock=SystemClock(), environ={},
+)
+found.route("openai/new"), found.route("gpt-4o"), found.names()
+print("aiohttp" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"

@@ -88,6 +88,9 @@ class Providers(Mapping[str, Provider]):
             self._made[name] = factory(name, table, self._environ, self._clock)
         return self._made[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.tables  # Mapping's own would make the provider to see whether it can
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.tables)
 
