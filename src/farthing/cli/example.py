@@ -21,7 +21,7 @@ def example_model(directory: Directory) -> str:
     catalogued = [d for d in directory.catalogued() if _is_plain_chat(d)]
     if catalogued:
         return min(catalogued, key=_output_rate).name
-    return chats[0].name if chats else "sim"
+    return chats[0].model if chats else "sim"
 
 
 def _is_plain_chat(deployment: Deployment) -> bool:

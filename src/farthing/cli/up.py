@@ -52,9 +52,10 @@ async def _up(loaded: Loaded, overrides: dict[str, object], *, as_json: bool) ->
     from farthing.base.config.watch import ConfigWatcher
     from farthing.base.telemetry.access_log import AccessLog
     from farthing.base.telemetry.logs import configure_logging
+    from farthing.cli.running import announced
     from farthing.gateway.client import open_gateway
     from farthing.providers.detect import detect
-    from farthing.server.listener import listen
+    from farthing.server.listener import listen, url_of
     from farthing.server.serve import serve
 
     settings = loaded.settings
@@ -70,14 +71,17 @@ async def _up(loaded: Loaded, overrides: dict[str, object], *, as_json: bool) ->
                 loaded, os.environ, gateway.reload, SystemClock(), overrides=overrides
             )
             watch = asyncio.create_task(watcher.run())
-            needs_key = await gateway.accounts.has_keys()
+            needs_key = settings.server.require_keys
+            if needs_key is None:
+                needs_key = await gateway.accounts.has_keys()
 
             def ready(url: str) -> None:
                 say = _say_json if as_json else _say
                 say(url, loaded, gateway, found, needs_key)
 
             try:
-                await serve(gateway, listener, reload=watcher.reload, ready=ready)
+                with announced(settings, url_of(listener, settings.server)):
+                    await serve(gateway, listener, reload=watcher.reload, ready=ready)
             finally:
                 watch.cancel()
     finally:

@@ -42,7 +42,7 @@ async def count_tokens(visit: Visit) -> None:
 async def models(visit: Visit) -> None:
     """GET /v1/models, when the request names an `anthropic-version`"""
     caller = await identify(visit)
-    rows = list_models(visit.gateway, caller)
+    rows = list_models(visit.gateway, caller, visit.face.name)
     after, before = visit.exchange.query("after_id"), visit.exchange.query("before_id")
     names = [row.name for row in rows]
     start = names.index(after) + 1 if after in names else 0
@@ -63,7 +63,9 @@ async def models(visit: Visit) -> None:
 async def model(visit: Visit) -> None:
     """GET /v1/models/{model}, when the request names an `anthropic-version`"""
     caller = await identify(visit)
-    await send_json(visit, _row(find_model(visit.gateway, caller, visit.parameters["model"])))
+    await send_json(
+        visit, _row(find_model(visit.gateway, caller, visit.parameters["model"], visit.face.name))
+    )
 
 
 def _limit(text: str | None) -> int:

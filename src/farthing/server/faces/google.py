@@ -72,14 +72,16 @@ async def count_tokens(visit: Visit) -> None:
 async def models(visit: Visit) -> None:
     """GET /v1beta/models"""
     caller = await identify(visit)
-    rows = [_row(listed) for listed in list_models(visit.gateway, caller)]
+    rows = [_row(listed) for listed in list_models(visit.gateway, caller, visit.face.name)]
     await send_json(visit, {"models": rows})
 
 
 async def model(visit: Visit) -> None:
     """GET /v1beta/models/{model}"""
     caller = await identify(visit)
-    await send_json(visit, _row(find_model(visit.gateway, caller, visit.parameters["model"])))
+    await send_json(
+        visit, _row(find_model(visit.gateway, caller, visit.parameters["model"], visit.face.name))
+    )
 
 
 def _fill(visit: Visit, head: Head, *, stream: bool) -> Head:

@@ -21,25 +21,25 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None
 
 
-def list_models(gateway: Gateway, caller: Caller) -> list[Listed]:
+def list_models(gateway: Gateway, caller: Caller, face: str) -> list[Listed]:
     """Every name in the directory that the key's scopes allow, sorted."""
     directory = gateway.directory
     return [
         _listed(name, directory.route(name))
         for name in directory.names()
-        if _may_call(gateway, caller, name)
+        if _may_call(gateway, caller, name, face)
     ]
 
 
-def find_model(gateway: Gateway, caller: Caller, name: str) -> Listed:
+def find_model(gateway: Gateway, caller: Caller, name: str, face: str) -> Listed:
     """One of them. Raises UnknownModelError, PermissionDeniedError."""
-    gateway.accounts.check_scope(caller, model=name, face=None)
+    gateway.accounts.check_scope(caller, model=name, face=face)
     return _listed(name, gateway.directory.route(name))
 
 
-def _may_call(gateway: Gateway, caller: Caller, name: str) -> bool:
+def _may_call(gateway: Gateway, caller: Caller, name: str, face: str) -> bool:
     try:
-        gateway.accounts.check_scope(caller, model=name, face=None)
+        gateway.accounts.check_scope(caller, model=name, face=face)
     except PermissionDeniedError:
         return False
     return True

@@ -40,14 +40,16 @@ async def embeddings(visit: Visit) -> None:
 async def models(visit: Visit) -> None:
     """GET /v1/models"""
     caller = await identify(visit)
-    rows = [_row(listed) for listed in list_models(visit.gateway, caller)]
+    rows = [_row(listed) for listed in list_models(visit.gateway, caller, visit.face.name)]
     await send_json(visit, {"object": "list", "data": rows})
 
 
 async def model(visit: Visit) -> None:
     """GET /v1/models/{model}"""
     caller = await identify(visit)
-    await send_json(visit, _row(find_model(visit.gateway, caller, visit.parameters["model"])))
+    await send_json(
+        visit, _row(find_model(visit.gateway, caller, visit.parameters["model"], visit.face.name))
+    )
 
 
 def _row(listed: Listed) -> dict[str, object]:
