@@ -1,0 +1,109 @@
+"""Words that OpenAI's dialects share: usage in every variant, finish reasons."""
+
+from __future__ import annotations
+
+import msgspec
+
+from farthing.core.chat import FinishReason
+from farthing.core.usage import Usage
+
+#: The vendor's finish reasons in core words; `function_call` is the form before tools.
+FINISHES: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    # Mistral's word for a context that ran out, and Together's for an end token.
+    "model_length": "length",
+    "eos": "stop",
+}
+#: Core words for a client of this dialect; what it has no word for becomes the nearest.
+_WORDS = {"refusal": "stop", "pause": "stop", "other": "stop"}
+
+
+def finish_of(raw: str) -> FinishReason:
+    """The core word."""
+    return FINISHES.get(raw, "other")
+
+
+def word_of(finish: FinishReason, raw: str | None = None) -> str:
+    """The dialect's word for a finish; `raw` is kept when it is this dialect's own."""
+    if raw is not None and FINISHES.get(raw) == finish:
+        return raw
+    return _WORDS.get(finish, finish)
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+    cached_audio_tokens: int | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    image_tokens: int | None = None
+
+
+class WireUsage(msgspec.Struct):
+    """`usage` of chat completions and of vendors that copy it.
+
+    Rejected prediction tokens are part of completion_tokens already. prompt_cache_hit_tokens is DeepSeek's
+    form of the cached count (api-docs.deepseek.com, 2026-11-24).
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+    cached_tokens: int | None = None
+
+    def to_core(self) -> Usage:
+        """In core words. Counts that contradict each other are cut to what their total allows."""
+        details = self.prompt_tokens_details or _InputDetails()
+        spoken = self.completion_tokens_details or _OutputDetails()
+        total_in = max(0, self.prompt_tokens or 0)
+        total_out = max(0, self.completion_tokens or 0)
+        if not total_out and self.total_tokens and self.total_tokens > total_in:
+            total_out = self.total_tokens - total_in
+        cached = details.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens or 0
+        cached = min(cached, total_in)
+        cached_audio = min(details.cached_audio_tokens or 0, cached, details.audio_tokens or 0)
+        audio = min(details.audio_tokens or 0, total_in - cached + cached_audio)
+        image = min(details.image_tokens or 0, total_in - cached - audio + cached_audio)
+        reasoning = min(spoken.reasoning_tokens or 0, total_out)
+        audio_out = min(spoken.audio_tokens or 0, total_out - reasoning)
+        return Usage(
+            input_tokens=total_in,
+            output_tokens=total_out,
+            cached_input_tokens=cached,
+            cached_input_audio_tokens=cached_audio,
+            input_audio_tokens=audio,
+            input_image_tokens=image,
+            reasoning_tokens=reasoning,
+            output_audio_tokens=audio_out,
+            output_image_tokens=min(spoken.image_tokens or 0, total_out - reasoning - audio_out),
+        )
+
+
+def usage_json(usage: Usage) -> dict[str, object]:
+    """`usage` for a client."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_input_tokens,
+            "audio_tokens": usage.input_audio_tokens,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.output_audio_tokens,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
