@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from farthing.base.config.settings import Server
 from farthing.core.errors import ConfigError
 from farthing.server.tls import tls_context
+from tests.server.conftest import Serve
 
 
 def write_key(path: Path, *, passphrase: bytes | None = None) -> ec.EllipticCurvePrivateKey:
@@ -88,3 +89,14 @@ def test_a_file_that_is_no_pem_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("hello")
     with pytest.raises(ConfigError, match="not valid PEM"):
         tls_context(settings(tmp_path / "cert.pem", None))
+
+
+async def test_a_gateway_with_a_pair_answers_over_tls(serve: Serve, tmp_path: Path) -> None:
+    write_certificate(tmp_path / "cert.pem", write_key(tmp_path / "key.pem"))
+    pair = {"tls_cert": str(tmp_path / "cert.pem"), "tls_key": str(tmp_path / "key.pem")}
+    async with serve(**pair) as running:
+        assert running.server.url.startswith("https://")
+        trusted = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        trusted.check_hostname = False
+        async with running.client.get("/health", ssl=trusted) as reply:
+            assert reply.status == 200

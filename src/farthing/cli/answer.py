@@ -51,6 +51,7 @@ class Answer:
         *,
         is_stream: bool,
         clock: Clock,
+        started_s: float,
         finish: Callable[[Figures], None] = lambda figures: None,
     ) -> None:
         self._source = source
@@ -58,7 +59,7 @@ class Answer:
         self._is_stream = is_stream
         self._finish = finish
         self._clock = clock
-        self._started_s = clock.monotonic()
+        self._started_s = started_s
         self._latency_s = 0.0
 
     async def __aiter__(self) -> AsyncGenerator[str, None]:
@@ -127,6 +128,7 @@ async def ask_here(
     async with open_gateway(settings, environ=environ, detected=found) as gateway:
         body = body_for(model or example_model(gateway.directory))
         request = Request(dialect=DIALECT, body=body, head=codec(DIALECT).head(body), face="cli")
+        started_s = clock.monotonic()
         async with gateway.open(request, COMMAND_LINE) as call:
             figures = Figures(
                 model=call.head.model,
@@ -140,7 +142,12 @@ async def ask_here(
                 figures.nanodollars = call.record.nanodollars
 
             yield Answer(
-                _wires(call), figures, is_stream=request.head.stream, clock=clock, finish=finish
+                _wires(call),
+                figures,
+                is_stream=request.head.stream,
+                clock=clock,
+                started_s=started_s,
+                finish=finish,
             )
 
 
@@ -157,6 +164,8 @@ async def ask_there(
         async with aiohttp.ClientSession(base_url=url, headers=headers, timeout=timeout) as session:
             body = body_for(model or await _first_model(session))
             json_body = {"content-type": "application/json"}
+            clock = SystemClock()
+            started_s = clock.monotonic()
             async with session.post("/v1/chat/completions", data=body, headers=json_body) as reply:
                 if reply.status != 200:
                     raise _refusal(reply.status, await reply.read())
@@ -164,7 +173,8 @@ async def ask_there(
                     reply.content.iter_any(),
                     _told(reply.headers),
                     is_stream=codec(DIALECT).head(body).stream,
-                    clock=SystemClock(),
+                    clock=clock,
+                    started_s=started_s,
                 )
     except aiohttp.ClientError as error:
         raise UpstreamUnreachableError(

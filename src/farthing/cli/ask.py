@@ -95,6 +95,7 @@ async def _ask(
         await _show(ask_there(url, key, body_for, model), as_json=as_json)
         return
     settings = load(config_file, os.environ).settings
+    os.umask(0o077)  # a database that is made now is for this user only
     try:
         await _show(ask_here(settings, os.environ, body_for, model), as_json=as_json)
     except StorageLockedError as error:

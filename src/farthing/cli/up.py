@@ -44,6 +44,7 @@ def up(
     if no_detect:
         overrides["server.detect"] = False
     loaded = load(config_file, os.environ, overrides)
+    os.umask(0o077)  # what is written from here on (the database) is for this user only
     run(_up(loaded, overrides, as_json=as_json))
 
 
