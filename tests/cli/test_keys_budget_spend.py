@@ -1,0 +1,100 @@
+"""`farthing keys`, `budget` and `spend`: on a real database, beside a gateway that owns it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from farthing.base.config.settings import Storage
+from farthing.base.storage import connect
+from farthing.cli.budget import budget
+from farthing.cli.keys import keys
+from farthing.cli.spend import spend
+from farthing.core.errors import FarthingError, NotFoundError
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(command: object, *arguments: str) -> Result:
+    result = CliRunner().invoke(command, arguments)  # type: ignore[arg-type]
+    if isinstance(result.exception, FarthingError):
+        raise result.exception
+    return result
+
+
+def test_a_key_is_shown_once_and_never_stored(tmp_path: Path) -> None:
+    secret = json.loads(run(keys, "create", "alice", "--json").stdout)["key"]
+    assert secret.startswith("fk-")
+    assert secret not in run(keys, "list").output
+    files = (tmp_path / ".farthing").iterdir()
+    assert not [file for file in files if secret.encode() in file.read_bytes()]
+
+
+def test_a_revoked_key_is_listed_as_revoked() -> None:
+    run(keys, "create", "alice")
+    run(keys, "revoke", "alice")
+    assert "revoked" in run(keys, "list").output
+
+
+def test_a_rotated_key_keeps_the_old_secret_for_the_grace() -> None:
+    run(keys, "create", "alice")
+    run(keys, "rotate", "alice")
+    listed = json.loads(run(keys, "list", "--json").stdout)
+    assert [key["revoked_at"] for key in listed] == [None, None]
+    assert [key["expires_at"] is None for key in listed] == [False, True]
+
+
+def test_a_budget_is_set_listed_and_removed() -> None:
+    run(budget, "set", "sales", "25", "--team", "red")
+    assert "$25.00" in run(budget, "list").output
+    run(budget, "remove", "sales")
+    assert "There is no budget" in run(budget, "list").output
+
+
+@pytest.mark.parametrize("amount", ["lots", "0.0000000001"])
+def test_an_amount_that_is_none_is_refused(amount: str) -> None:
+    result = run(budget, "set", "sales", amount)
+    assert result.exit_code == 2
+    assert amount in result.output
+
+
+def test_a_removed_budget_that_never_was_is_named() -> None:
+    with pytest.raises(NotFoundError, match="'sales'"):
+        run(budget, "remove", "sales")
+
+
+def test_spend_says_when_nothing_was_spent() -> None:
+    assert run(spend).output == "Nothing was spent yet.\n"
+    assert run(spend, "--unsettled").output == "Every call is settled.\n"
+
+
+@pytest.mark.parametrize("span", ["7", "d7", "7y"])
+def test_a_span_that_is_none_says_how_to_write_one(span: str) -> None:
+    result = run(spend, "--since", span)
+    assert result.exit_code == 2
+    assert "7d" in result.output
+
+
+def test_a_call_without_a_hold_cannot_be_confirmed_or_released() -> None:
+    with pytest.raises(NotFoundError, match="call_x"):
+        run(spend, "--confirm", "call_x", "0.10")
+    with pytest.raises(NotFoundError, match="call_x"):
+        run(spend, "--release", "call_x")
+
+
+async def test_the_commands_work_while_a_gateway_owns_the_database() -> None:
+    import asyncio
+
+    owner = connect(Storage(), durability="process", exclusive=True)
+    await owner.open()
+    try:
+        await asyncio.to_thread(run, keys, "create", "alice")
+        assert "alice" in (await asyncio.to_thread(run, keys, "list")).output
+    finally:
+        await owner.close()
