@@ -32,5 +32,7 @@ async def run(snapshot: Snapshot, request: Request, caller: Caller) -> AsyncIter
         steps.note_failure(call, error)
         raise
     finally:
-        await shielded(steps.settle(call))
-        steps.measure(call)
+        try:
+            await shielded(steps.settle(call))
+        finally:
+            steps.measure(call)
