@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ import click
 
 if TYPE_CHECKING:
     from farthing.base.config.loader import Loaded
+    from farthing.base.config.settings import Settings
+    from farthing.core.protocols import CallSink
     from farthing.gateway.client import Gateway
     from farthing.providers.detect import Detected
 
@@ -61,32 +64,50 @@ async def _up(loaded: Loaded, overrides: dict[str, object], *, as_json: bool) ->
 
     settings = loaded.settings
     configure_logging(settings.telemetry.log_level)
-    listener = listen(settings.server)
-    try:
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(listen(settings.server))
         found = await detect(os.environ) if settings.server.detect else ()
-        sinks = (AccessLog(),) if settings.telemetry.access_log else ()
-        async with open_gateway(
-            settings, environ=os.environ, detected=found, sinks=sinks
-        ) as gateway:
-            watcher = ConfigWatcher(
-                loaded, os.environ, gateway.reload, SystemClock(), overrides=overrides
-            )
-            watch = asyncio.create_task(watcher.run())
-            needs_key = settings.server.require_keys
-            if needs_key is None:
-                needs_key = await gateway.accounts.has_keys()
+        sinks: list[CallSink] = [AccessLog()] if settings.telemetry.access_log else []
+        if settings.telemetry.otlp_endpoint is not None:
+            sinks.append(await stack.enter_async_context(_exporting(settings)))
+        gateway = await stack.enter_async_context(
+            open_gateway(settings, environ=os.environ, detected=found, sinks=sinks)
+        )
+        watcher = ConfigWatcher(
+            loaded,
+            os.environ,
+            gateway.reload,
+            SystemClock(),
+            overrides=overrides,
+            on_reload=lambda reload: gateway.metrics.count_config_reload(
+                is_ok=reload.error is None
+            ),
+        )
+        watch = asyncio.create_task(watcher.run())
+        stack.callback(watch.cancel)
+        needs_key = settings.server.require_keys
+        if needs_key is None:
+            needs_key = await gateway.accounts.has_keys()
 
-            def ready(url: str) -> None:
-                say = _say_json if as_json else _say
-                say(url, loaded, gateway, found, needs_key)
+        def ready(url: str) -> None:
+            say = _say_json if as_json else _say
+            say(url, loaded, gateway, found, needs_key)
 
-            try:
-                with announced(settings, url_of(listener, settings.server)):
-                    await serve(gateway, listener, reload=watcher.reload, ready=ready)
-            finally:
-                watch.cancel()
+        stack.enter_context(announced(settings, url_of(listener, settings.server)))
+        await serve(gateway, listener, reload=watcher.reload, ready=ready)
+
+
+@asynccontextmanager
+async def _exporting(settings: Settings) -> AsyncIterator[CallSink]:
+    """The OpenTelemetry sink; what is queued at the end is sent."""
+    from farthing.base.telemetry.otel import open_otel
+
+    sink = open_otel(settings, os.environ)
+    assert sink is not None, "there is an endpoint"
+    try:
+        yield sink
     finally:
-        listener.close()
+        await sink.aclose()
 
 
 def _say_json(

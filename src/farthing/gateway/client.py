@@ -18,6 +18,7 @@ from farthing.core.calls import Caller, Request
 from farthing.core.errors import OverloadedError
 from farthing.core.protocols import CallSink, Policy
 from farthing.gateway import pipeline
+from farthing.gateway.breaker import State
 from farthing.gateway.cache import AnswerCache
 from farthing.gateway.call import Call
 from farthing.gateway.idempotency import IdempotencyStore
@@ -37,7 +38,7 @@ class DeploymentHealth(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     region: str | None
-    state: str
+    state: State
     in_flight: int
     rests_s: float
     is_simulated: bool

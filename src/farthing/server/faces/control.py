@@ -6,7 +6,8 @@ import msgspec
 
 from farthing import __version__
 from farthing.base.telemetry.metrics import CONTENT_TYPE
-from farthing.core.errors import FarthingError
+from farthing.core.errors import FarthingError, StorageError
+from farthing.gateway.client import Gateway
 from farthing.server.faces.authority import authorise, encode_error, read_key
 from farthing.server.faces.face import Face, Operation, Visit, send_json
 
@@ -62,8 +63,24 @@ async def ready(visit: Visit) -> None:
 async def metrics(visit: Visit) -> None:
     """GET /metrics: Prometheus text; a key needs the role viewer"""
     await authorise(visit, "viewer")
+    await _measure(visit.gateway)
     body = visit.gateway.metrics.render()
     await visit.exchange.send(200, body, media=CONTENT_TYPE.encode("ascii"))
+
+
+async def _measure(gateway: Gateway) -> None:
+    """Set the gauges that are only looked at when somebody asks."""
+    metrics = gateway.metrics
+    metrics.set_in_flight(gateway.in_flight)
+    for row in gateway.health():
+        metrics.set_breaker(row.deployment, row.state)
+    try:
+        for state in await gateway.accounts.budgets():
+            budget = state.budget
+            metrics.set_budget(budget.name, limit=budget.nanodollars, remaining=state.left)
+        metrics.set_open_reservations(len(await gateway.accounts.unsettled()))
+    except StorageError:
+        return  # the other series are still worth having; /ready tells of the database
 
 
 FACE = Face(
