@@ -22,7 +22,6 @@ BAD_BODIES = [
     b'{"model": 5, "messages": []}',
     b'{"messages": [{"role": "user", "content": "Hi"}]}',
     b'{"model": "sim/quick", "messages": "Hi"}',
-    b'{"model": "sim/quick", "messages": [{"role": "nobody", "content": "Hi"}]}',
     b'{"model": "sim/quick", "messages": [], "stream": "yes"}',
     b'{"model": "sim/quick", "messages": [], "x": ' + b"[" * 100_000,
     b'{"model": "sim/quick", "messages": [{"role": "user", "content": "\\ud800"}]}',
