@@ -209,7 +209,7 @@ class Accounts:
         await self.keys.refresh()
         required = self._settings.server.require_keys
         if required is None:
-            required = not self.keys.is_empty
+            required = not self.keys.is_untouched
         if not required:
             # A client library always sends some key; without keys here its value means nothing.
             return Caller(
@@ -404,12 +404,15 @@ class Accounts:
         """Make or change a budget of the database. Budgets of the settings file are changed there."""
 
         def work() -> Work[None]:
+            before = yield Query("SELECT rule FROM budgets WHERE name = ?", (budget.name,))
+            if before and before[0][0] != rule_of(budget):
+                # Another set of calls counts now: the window is summed up anew when it is used.
+                yield Query("DELETE FROM budget_windows WHERE budget = ?", (budget.name,))
             yield Query(
                 "INSERT INTO budgets (name, nanodollars, rule) VALUES (?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET nanodollars = excluded.nanodollars, rule = excluded.rule",
                 (budget.name, budget.nanodollars, rule_of(budget)),
             )
-            # What counts may be another set of calls now: its window is summed up again when it is used.
             yield Query("UPDATE budget_windows SET alerted = 0 WHERE budget = ?", (budget.name,))
             yield _BUDGETS_CHANGED
 
@@ -612,9 +615,10 @@ class Accounts:
         ]
         yield from move(windows, reserved=0, spent=delta)
 
-    def _spent(self, budget: Budget, since: int) -> Work[int]:
+    def _spent(self, budget: Budget, since: int) -> Work[tuple[int, int]]:
         names: dict[str, str] = dict((yield Query("SELECT id, name FROM keys")))
-        return (yield from ledger.spent(budget, since, names))
+        spent = yield from ledger.spent(budget, since, names)
+        return spent, (yield from _join(budget, Window(budget.name, since), names))
 
     # --- private ---
 
@@ -682,6 +686,26 @@ class Accounts:
 
 
 _BUDGETS_CHANGED = Query("UPDATE counters SET value = value + 1 WHERE name = 'budgets'")
+
+
+def _join(budget: Budget, window: Window, names: Mapping[str, str]) -> Work[int]:
+    """Let the holds of calls under way count in a window that begins now. Returns their sum."""
+    held = 0
+    rows = yield Query(
+        "SELECT nanodollars, windows, call, at, key_id, model, team, tags FROM reservations"
+    )
+    for row in rows:
+        windows = [each for each in _windows(row) if each != window]
+        caller = Caller(key_id=row[4], name=names.get(row[4], row[4]), team=row[6])
+        is_inside = window_start(budget.window, row[3] / 1000) == window.start_at
+        if is_inside and budget.matches(caller, row[5], msgspec.json.decode(row[7])):
+            windows.append(window)
+            held += row[0]
+        yield Query(
+            "UPDATE reservations SET windows = ? WHERE call = ?",
+            (msgspec.msgpack.encode(windows), row[2]),
+        )
+    return held
 
 
 def _windows(row: Row) -> list[Window]:

@@ -87,8 +87,9 @@ def window_start(span: Span, at_s: float) -> int:
     return int(moment.timestamp())
 
 
-#: Nanodollars in the ledger that count for a budget since a moment; asked once for each new window.
-Spent = Callable[[Budget, int], Work[int]]
+#: What counts for a budget's new window (by its first second) already: nanodollars spent, and those held
+#: by calls under way, whose holds join the window; asked once for each new window.
+Spent = Callable[[Budget, int], Work[tuple[int, int]]]
 
 
 def hold(
@@ -185,11 +186,11 @@ def _begin(budget: Budget, window: Window, spent: Spent) -> Work[bool]:
     )
     if present:
         return False
-    so_far = yield from spent(budget, window.start_at)
+    so_far, held = yield from spent(budget, window.start_at)
     yield Query(
         "INSERT INTO budget_windows (budget, start_at, spent, reserved, alerted) "
-        "VALUES (?, ?, ?, 0, 0) ON CONFLICT (budget, start_at) DO NOTHING",
-        (*window_key(window), so_far),
+        "VALUES (?, ?, ?, ?, 0) ON CONFLICT (budget, start_at) DO NOTHING",
+        (*window_key(window), so_far, held),
     )
     return True
 

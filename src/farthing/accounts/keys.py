@@ -156,6 +156,11 @@ class Keys:
         """Whether no living key exists, as of the last refresh."""
         return all(key.revoked_at is not None for key in self._by_digest.values())
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether no key was ever made. Revoking the last one must not open the door to everybody."""
+        return not self._by_digest
+
     def identify(self, secret: str) -> Key:
         """The key with this secret. Raises AuthenticationError saying why it is not good."""
         digest = _digest(secret)
