@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from farthing.accounts.accounts import SpendQuery
 
+from farthing.accounts.accounts import SpendQuery
 from farthing.base.config.settings import Budget, Ledger, Retry, Settings
 from farthing.core.calls import EventKind, Request
 from farthing.core.errors import (
@@ -313,6 +313,21 @@ async def test_a_client_that_is_cancelled_while_waiting_cancels_upstream_and_set
         assert w.provider.open_now == 0
         assert w.records[0].outcome == "aborted"
         assert await held(w) > 0
+
+
+async def test_a_client_that_leaves_while_money_is_being_held_leaves_no_hold(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, {"a": [[whole()] for _ in range(30)]}) as w:
+        for turns in range(30):
+            task = asyncio.create_task(w.ask(chat()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        sent = {record.call_id for record in w.records if record.attempts}
+        holds = {hold.call_id for hold in await w.gateway.accounts.unsettled()}
+        assert holds <= sent
 
 
 async def test_cancelling_again_during_the_settlement_does_not_lose_it(tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-from farthing.accounts.accounts import Accounts
-from farthing.base.storage import connect
 
+from farthing.accounts.accounts import Accounts
 from farthing.base.clock import SystemClock
 from farthing.base.config.settings import Settings, Storage
+from farthing.base.storage import connect
 from farthing.base.telemetry.metrics import Metrics
 from farthing.core.calls import Caller, CallRecord, Event, EventKind, Request, Tally
 from farthing.core.errors import UnknownModelError

@@ -24,6 +24,7 @@ from farthing.gateway.cache import Cached, cache_key
 from farthing.gateway.call import ABORTED, ABORTED_STATUS, Call, CallHead
 from farthing.gateway.policy import can_serve
 from farthing.gateway.settlement import book
+from farthing.gateway.shield import shielded
 
 #: The token estimate may be this far off; only a text beyond it is refused without asking the provider.
 ESTIMATE_SLACK = 1.5
@@ -97,16 +98,20 @@ async def reserve_budget(call: Call) -> None:
     Raises BudgetExceededError, StorageError.
     """
     call.reserved = max((billing.most(call.request, d) for d in call.plan.steps), default=0)
-    call.reservation = await call.snapshot.shared.accounts.reserve(
-        Hold(
-            call_id=call.call_id,
-            caller=call.caller,
-            model=call.request.head.model,
-            tags=call.tags,
-            nanodollars=call.reserved,
-            at_s=call.at_s,
-        )
+    wish = Hold(
+        call_id=call.call_id,
+        caller=call.caller,
+        model=call.request.head.model,
+        tags=call.tags,
+        nanodollars=call.reserved,
+        at_s=call.at_s,
     )
+
+    async def reserve() -> None:
+        call.reservation = await call.snapshot.shared.accounts.reserve(wish)
+
+    # A client that leaves while the hold is being written must not leave the hold behind.
+    await shielded(reserve())
 
 
 async def attempt(call: Call) -> None:
