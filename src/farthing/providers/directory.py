@@ -321,6 +321,7 @@ class Directory:
             weight=table.weight,
             priority=table.priority,
             timeouts=timeouts,
+            dialects=table.dialects,
         )
 
     # --- facts ---

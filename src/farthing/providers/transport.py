@@ -189,6 +189,8 @@ class HttpProvider:
 
     def _passed(self, attempt: Attempt) -> dict[str, str]:
         passed = {name: value for name, value in attempt.headers if name in self.passed_headers}
+        # OpenAI documents this name for finding a request again; to others it is one more header.
+        passed["x-client-request-id"] = attempt.call_id
         return {"accept": "text/event-stream" if attempt.stream else "application/json", **passed}
 
     async def _refusal(self, exchange: Exchange, dialect: Codec) -> FarthingError:

@@ -181,7 +181,7 @@ class Region:
             cached=cached,
             estimate=place.estimate,
             tier=ask.tier,
-            call_id=inbound.headers.get("x-farthing-call-id"),
+            call_id=inbound.headers.get("x-client-request-id"),
         )
         return Exchange(script, clock=self._clock, invoice=self._invoice, place=where, bill=bill)
 

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
+from typing import cast
 from urllib.parse import parse_qsl, unquote
 
 import httptools
@@ -172,8 +173,7 @@ class _Connection(asyncio.Protocol):
         self.on_message_begin()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         connection = transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -267,7 +267,7 @@ class _Answer:
 def _inbound(attempt: Attempt, flavour: Flavour) -> Inbound:
     """The request as it would stand on the wire."""
     headers = {name.lower(): value for name, value in attempt.headers}
-    headers.setdefault("x-farthing-call-id", attempt.call_id)
+    headers.setdefault("x-client-request-id", attempt.call_id)
     query: dict[str, str] = {}
     if flavour == "anthropic":
         path = "/v1/messages"
