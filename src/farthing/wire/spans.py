@@ -3,40 +3,81 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import msgspec
 
-#: A string, a bracket or a comma: all that decides where a top-level key stands.
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+#: A string or a bracket: all that decides where a top-level key stands. The possessive quantifiers keep
+#: the scan linear whatever the string holds (an inline image as well).
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]', re.DOTALL)
 _COLON = re.compile(rb"\s*:\s*")
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_QUOTE, _OPENING = ord('"'), frozenset(b"{[")
+_KEY = b'"model"'
+
+
+class _Body(msgspec.Struct):
+    model: str | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
 
 
 def with_model(body: bytes, model: str) -> bytes:
     """The body with the value of its top-level `model` replaced; unchanged when it has none.
 
-    The body must be valid JSON (the head was read from it). Of several `model` keys the last counts, as
-    it does for JSON readers.
+    The body must be valid JSON (the head was read from it). Readers of JSON disagree on which of several
+    `model` keys counts, and a key may be written with escapes; every one of them is replaced, so that no
+    provider serves another model than the one that was authorized.
     """
-    span = _model_span(body)
-    if span is None:
-        return body
-    start, end = span
-    return body[:start] + msgspec.json.encode(model) + body[end:]
+    value = msgspec.json.encode(model)
+    pieces: list[bytes] = []
+    kept = 0
+    only = _only_span(body)
+    for start, end in _model_spans(body) if only is None else (only,):
+        pieces += (body[kept:start], value)
+        kept = end
+    return b"".join((*pieces, body[kept:])) if pieces else body
 
 
-def _model_span(body: bytes) -> tuple[int, int] | None:
-    depth, span, position = 0, None, 0
-    while (token := _TOKEN.search(body, position)) is not None:
-        position = token.end()
-        mark = token.group()
-        if mark in b"{[":
-            depth += 1
-        elif mark in b"}]":
-            depth -= 1
-        elif depth == 1 and mark == b'"model"':
-            colon = _COLON.match(body, position)
-            value = _TOKEN.match(body, colon.end()) if colon else None
-            if value is not None and value.group().startswith(b'"'):
-                span = value.span()
-                position = value.end()
-    return span
+def _only_span(body: bytes) -> tuple[int, int] | None:
+    """The span, found without a scan in Python, when the key stands only once and unescaped.
+
+    Letters are escaped as `\\u00..` only. So if there is no such escape, a body that has a top-level
+    model and in which `"model"` stands once has it there.
+    """
+    if body.count(_KEY) != 1 or b"\\u00" in body or not _has_model(body):
+        return None
+    colon = _COLON.match(body, body.index(_KEY) + len(_KEY))
+    value = _STRING.match(body, colon.end()) if colon else None
+    return value.span() if value else None
+
+
+def _has_model(body: bytes) -> bool:
+    try:
+        return _BODY.decode(body).model is not None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False  # not a body whose head was read; the scan leaves alone what it cannot place
+
+
+def _model_spans(body: bytes) -> Iterator[tuple[int, int]]:
+    depth, awaited = 0, -1
+    for token in _TOKEN.finditer(body):
+        start = token.start()
+        mark = body[start]
+        if mark == _QUOTE:
+            if depth != 1:
+                continue
+            if start == awaited:
+                yield token.span()
+            elif _is_model(token.group()) and (colon := _COLON.match(body, token.end())):
+                awaited = colon.end()
+        else:
+            depth += 1 if mark in _OPENING else -1
+
+
+def _is_model(string: bytes) -> bool:
+    if b"\\" not in string:
+        return string == _KEY
+    # Six characters at most for each of the five letters and two quotes: a longer text is no such key.
+    return len(string) <= 32 and msgspec.json.decode(string) == "model"
