@@ -44,6 +44,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     deployment's name). price None: unknown. is_simulated: its answers and costs are not real.
     tokens_per_minute, requests_per_minute: its quota when the operator states it.
     provisioned_hourly_nanodollars: fixed fee per hour of a provisioned deployment (its tokens are free).
+    dialects: what it speaks, the preferred one first, when that is less than all that its provider speaks.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     priority: int = 0
     timeouts: Timeouts | None = None
+    dialects: tuple[str, ...] = ()
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):

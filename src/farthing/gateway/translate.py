@@ -31,6 +31,8 @@ def prepare(request: Request, deployment: Deployment, spoken: tuple[str, ...]) -
     In the same dialect only the model's name is replaced. Raises UntranslatableError, BadRequestError.
     """
     client = codec(request.dialect)
+    if deployment.dialects:
+        spoken = tuple(name for name in deployment.dialects if name in spoken)
     if request.dialect in spoken:
         body = client.with_model(request.body, deployment.remote_name)
         return Prepared(dialect=request.dialect, body=body, is_translated=False)

@@ -213,6 +213,12 @@ class Deployment(_Section, frozen=True, kw_only=True):
     first_byte_s: Annotated[
         _Positive | None, Meta(description="Overrides timeouts.first_byte_s.")
     ] = None
+    dialects: Annotated[
+        tuple[str, ...],
+        Meta(
+            description='Less than the provider speaks, e.g. `["openai-responses"]` for a model without chat completions.'
+        ),
+    ] = ()
 
 
 class Route(_Section, frozen=True, kw_only=True):
