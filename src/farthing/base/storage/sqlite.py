@@ -130,6 +130,7 @@ class _Thread:
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._opened: asyncio.Future[None] | None = None
+        self._ended = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def start(self) -> None:
@@ -145,8 +146,9 @@ class _Thread:
 
     async def stop(self) -> None:
         if self._thread.is_alive():
+            # Not `to_thread`: at the interpreter's exit, when a background client closes, pools are gone.
             self._queue.put(None)
-            await asyncio.to_thread(self._thread.join)
+            await self._ended.wait()
 
     def _run(self) -> None:
         assert self._loop is not None
@@ -164,6 +166,7 @@ class _Thread:
                     job.loop.call_soon_threadsafe(job.finish)
         finally:
             connection.close()
+            self._loop.call_soon_threadsafe(self._ended.set)
 
     def _gather(self) -> list[_Job] | None:
         """The next job and those that wait behind it; None: stop."""
