@@ -13,7 +13,15 @@ from farthing.core.private import Extra
 #: what state it builds on. Every other unknown field is listed in `farthing-dropped`.
 REFUSED: dict[str, frozenset[str]] = {
     "openai-chat": frozenset(
-        {"audio", "functions", "function_call", "logit_bias", "modalities", "web_search_options"}
+        {
+            "audio",
+            "function_call",
+            "functions",
+            "logit_bias",
+            "modalities",
+            "tool_choice",
+            "web_search_options",
+        }
     ),
     "openai-responses": frozenset(
         {"background", "conversation", "max_tool_calls", "previous_response_id", "prompt"}

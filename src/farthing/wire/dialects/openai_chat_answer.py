@@ -104,11 +104,15 @@ def _tier(tier: str) -> str:
 
 
 def _choice_json(choice: Choice, *, is_own: bool) -> Json:
-    finish = choice.finish_reason
+    finish: str | None = None
+    if choice.finish_reason is not None:
+        # A compatible vendor's own word (DeepSeek's `insufficient_system_resource`) stays as it was.
+        own = choice.raw_finish if is_own else None
+        finish = own or word_of(choice.finish_reason, choice.raw_finish)
     shown: Json = {
         "index": choice.index,
         "message": _message_json(choice.message, is_own=is_own),
-        "finish_reason": None if finish is None else word_of(finish, choice.raw_finish),
+        "finish_reason": finish,
         "logprobs": choice.logprobs,
     }
     if is_own:

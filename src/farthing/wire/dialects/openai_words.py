@@ -18,8 +18,9 @@ FINISHES: dict[str, FinishReason] = {
     "model_length": "length",
     "eos": "stop",
 }
-#: Core words for a client of this dialect; what it has no word for becomes the nearest.
-_WORDS = {"refusal": "stop", "pause": "stop", "other": "stop"}
+#: Core words for a client of this dialect. What it has no word for is never `stop`: a client would take
+#: an answer that was withheld or broken off for a whole one. Clients may not know any fifth word.
+_WORDS = {"refusal": "content_filter", "pause": "length", "other": "length"}
 
 
 def finish_of(raw: str) -> FinishReason:
@@ -39,6 +40,7 @@ class _InputDetails(msgspec.Struct):
     audio_tokens: int | None = None
     image_tokens: int | None = None
     cached_audio_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _OutputDetails(msgspec.Struct):
@@ -50,8 +52,11 @@ class _OutputDetails(msgspec.Struct):
 class WireUsage(msgspec.Struct):
     """`usage` of chat completions and of vendors that copy it.
 
-    Rejected prediction tokens are part of completion_tokens already. prompt_cache_hit_tokens is DeepSeek's
-    form of the cached count (api-docs.deepseek.com, 2026-11-24).
+    Rejected prediction tokens are part of completion_tokens already. cache_write_tokens is part of the
+    prompt beside cached_tokens; since GPT-5.6 it is charged apart (OpenAI, prompt-caching guide, 2026-08).
+    prompt_cache_hit_tokens is DeepSeek's form of the cached count (api-docs.deepseek.com, 2026-11-24). xAI
+    leaves reasoning out of completion_tokens and counts it in total_tokens only (docs.x.ai, consumption and
+    rate limits, 2026-02), which the total tells.
     """
 
     prompt_tokens: int | None = None
@@ -70,17 +75,23 @@ class WireUsage(msgspec.Struct):
         total_out = max(0, self.completion_tokens or 0)
         if not total_out and self.total_tokens and self.total_tokens > total_in:
             total_out = self.total_tokens - total_in
+        apart = spoken.reasoning_tokens or 0
+        if apart > 0 and self.total_tokens == total_in + total_out + apart:
+            total_out += apart
         cached = details.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens or 0
         cached = min(cached, total_in)
+        written = min(details.cache_write_tokens or 0, total_in - cached)
         cached_audio = min(details.cached_audio_tokens or 0, cached, details.audio_tokens or 0)
-        audio = min(details.audio_tokens or 0, total_in - cached + cached_audio)
-        image = min(details.image_tokens or 0, total_in - cached - audio + cached_audio)
+        fresh = total_in - cached - written
+        audio = min(details.audio_tokens or 0, fresh + cached_audio)
+        image = min(details.image_tokens or 0, fresh - audio + cached_audio)
         reasoning = min(spoken.reasoning_tokens or 0, total_out)
         audio_out = min(spoken.audio_tokens or 0, total_out - reasoning)
         return Usage(
             input_tokens=total_in,
             output_tokens=total_out,
             cached_input_tokens=cached,
+            cache_write_tokens=written,
             cached_input_audio_tokens=cached_audio,
             input_audio_tokens=audio,
             input_image_tokens=image,
@@ -92,14 +103,17 @@ class WireUsage(msgspec.Struct):
 
 def usage_json(usage: Usage) -> dict[str, object]:
     """`usage` for a client."""
+    details = {
+        "cached_tokens": usage.cached_input_tokens,
+        "audio_tokens": usage.input_audio_tokens,
+    }
+    if usage.cache_write_tokens:
+        details["cache_write_tokens"] = usage.cache_write_tokens
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
         "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_input_tokens,
-            "audio_tokens": usage.input_audio_tokens,
-        },
+        "prompt_tokens_details": details,
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning_tokens,
             "audio_tokens": usage.output_audio_tokens,
