@@ -104,6 +104,24 @@ def test_google_puts_finish_reason_and_usage_on_the_last_event() -> None:
     assert seen[-1]["usageMetadata"]["candidatesTokenCount"] > 0
 
 
+def test_google_reads_names_in_snake_case_and_leaves_a_callers_schema_alone() -> None:
+    schema = {"type": "object", "properties": {"a_b": {"type": "string"}}, "required": ["a_b"]}
+    declared = {"name": "weather", "parameters_json_schema": schema}
+    asked = {
+        "contents": [{"parts": [{"text": "weather"}]}],
+        "tools": [{"function_declarations": [declared]}],
+    }
+    answer = body(world("google").send("/v1beta/models/small:generateContent", asked))
+    call = answer["candidates"][0]["content"]["parts"][0]["functionCall"]
+    assert call["args"] == {"a_b": "simulated"}
+
+
+def test_anthropic_counts_thoughts_within_its_output() -> None:
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    usage = body(world("anthropic").send("/v1/messages", _anthropic(thinking=thinking)))["usage"]
+    assert 0 < usage["output_tokens_details"]["thinking_tokens"] < usage["output_tokens"]
+
+
 def test_google_counts_thoughts_apart_from_the_candidates() -> None:
     asked = {
         "contents": [{"parts": [{"text": "one two"}]}],

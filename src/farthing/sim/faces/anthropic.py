@@ -141,7 +141,8 @@ def whole(reply: Reply) -> bytes:
 def stream(reply: Reply) -> Iterator[Frame]:
     """The events of a streamed answer."""
     spoken = reply.spoken[0]
-    started = usage_json(reply.usage) | {"output_tokens": 1}
+    early: Json = {"output_tokens": 1, "output_tokens_details": {"thinking_tokens": 0}}
+    started = usage_json(reply.usage) | early
     empty: Json = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": started}
     yield _frame("message_start", {"message": _envelope(reply) | empty})
     yield _frame("ping", {})
@@ -193,6 +194,7 @@ def usage_json(usage: Usage) -> Json:
             "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
         },
         "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
         "service_tier": "standard",
     }
 

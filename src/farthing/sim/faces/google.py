@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -19,6 +21,12 @@ _FINISH_WORDS = {
     "refusal": "PROHIBITED_CONTENT",
 }
 _MODES: dict[str, ToolMode] = {"ANY": "required", "NONE": "none"}
+#: The vendor reads names in snake_case as well, and its own client sends some so (google-genai 2.34.0).
+_SNAKE = re.compile(rb'"[a-z]+(?:_[a-z]+)+"\s*:')
+#: What stands behind these names is the caller's own JSON.
+_FOREIGN = {
+    "args", "parameters", "parametersJsonSchema", "response", "responseJsonSchema", "responseSchema",
+}  # fmt: skip
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -90,7 +98,7 @@ class _Counted(msgspec.Struct, frozen=True, rename="camel"):
 
 def parse(body: bytes) -> Ask:
     """The request; model and streaming stand in the path. Raises RefusedError (400)."""
-    request = decode(body, _Body)
+    request = decode(_respelled(body), _Body)
     if not request.contents:
         raise RefusedError(
             400, "invalid", "* GenerateContentRequest.contents: contents is not specified"
@@ -219,6 +227,23 @@ def _parts(spoken: Spoken, reply: Reply) -> list[Json]:
         args = msgspec.Raw(call.arguments.encode())
         parts.append({"functionCall": {"name": call.name, "args": args}})
     return parts
+
+
+def _respelled(body: bytes) -> bytes:
+    if not _SNAKE.search(body):
+        return body
+    return msgspec.json.encode(_in_camel_case(decode(body, dict[str, Any])))
+
+
+def _in_camel_case(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_in_camel_case(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    named = {re.sub("_(.)", lambda m: m[1].upper(), name): inner for name, inner in value.items()}
+    return {
+        name: inner if name in _FOREIGN else _in_camel_case(inner) for name, inner in named.items()
+    }
 
 
 def _turn(content: _Content) -> Turn:
