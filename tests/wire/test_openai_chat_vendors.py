@@ -30,6 +30,7 @@ class TestWhatIsNoStop:
         whole = msgspec.json.encode(
             {
                 "id": "i",
+                "created": 1,
                 "model": "m",
                 "choices": [
                     {
