@@ -318,8 +318,14 @@ class UpstreamServerError(UpstreamError):
     code = "upstream_server_error"
 
 
+#: Longer words are nobody's slip of the pen, characters.
+LONGEST_NAME = 200
+
+
 def nearest(word: str, known: Iterable[str], *, limit: int = 3) -> tuple[str, ...]:
-    """The known words most like `word`, best first, for "did you mean"."""
+    """The known words most like `word`, best first, for "did you mean". A very long word has none."""
+    if len(word) > LONGEST_NAME:  # comparing takes time that grows with its length
+        return ()
     return tuple(get_close_matches(word, sorted(known), n=limit, cutoff=0.5))
 
 

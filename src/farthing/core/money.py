@@ -15,6 +15,8 @@ PICO_PER_NANO = 1_000
 PICO_PER_DOLLAR_PER_MILLION = 1_000_000
 
 ZERO = Nanodollars(0)
+#: The largest amount that is read: a billion dollars. Databases keep 64 bits, sums of such included.
+MOST = Nanodollars(10**18)
 
 
 def to_nanodollars(picodollars: int) -> Nanodollars:
@@ -25,7 +27,8 @@ def to_nanodollars(picodollars: int) -> Nanodollars:
 def parse_dollars(text: str) -> Nanodollars:
     """`"12.5"`, `"$0.000001"`, `"1_000"` → nanodollars. Raises ValueError with what is wrong.
 
-    More than nine decimals cannot be represented and are refused rather than rounded.
+    More than nine decimals cannot be represented and are refused rather than rounded; so is more
+    than `MOST`.
     """
     cleaned = text.strip().removeprefix("$").replace("_", "").replace(",", "")
     whole, _, fraction = cleaned.partition(".")
@@ -35,7 +38,10 @@ def parse_dollars(text: str) -> Nanodollars:
         raise ValueError(
             f"{text!r} has more than nine decimals; the smallest amount is $0.000000001"
         )
-    return Nanodollars(int(whole or "0") * NANO_PER_DOLLAR + int(fraction.ljust(9, "0") or "0"))
+    amount = int(whole[-40:] or "0") * NANO_PER_DOLLAR + int(fraction.ljust(9, "0") or "0")
+    if len(whole) > 40 or amount > MOST:
+        raise ValueError(f"{text[:40]!r} is more than a billion dollars; write a smaller amount")
+    return Nanodollars(amount)
 
 
 def format_dollars(amount: int, *, decimals: int | None = None) -> str:

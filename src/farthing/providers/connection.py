@@ -288,7 +288,10 @@ class _Border:
 
     def place(self, error: FarthingError, *, was_sent: bool | None = None) -> FarthingError:
         """Fill in where the error happened, as far as it does not say so itself."""
-        error.provider = error.provider or self.provider
+        if error.provider is None:
+            error.provider = self.provider
+            if error.message.startswith("The provider "):  # a codec's words: it cannot know which
+                error.message = f"The provider '{self.provider}'" + error.message[12:]
         error.deployment = error.deployment or self.deployment
         error.request_id = error.request_id or self.request_id
         if error.upstream_status is None:

@@ -216,8 +216,9 @@ class Directory:
     def _unknown(self, name: str) -> UnknownModelError:
         near = did_you_mean(name, self.names())
         listing = "`farthing models` lists what can be called here."
+        shown = "".join(c if c.isprintable() else "?" for c in name[:100])
         return UnknownModelError(
-            f"There is no model, route or deployment '{name[:100]}' here.",
+            f"There is no model, route or deployment '{shown}' here.",
             hint=f"{near} {listing}" if near else listing,
             param="model",
         )

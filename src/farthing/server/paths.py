@@ -10,6 +10,9 @@ from farthing.core.errors import NotFoundError, RequestError, did_you_mean
 from farthing.server.exchange import Exchange
 from farthing.server.faces.face import Face, Operation
 
+#: Google writes a method behind the model's name.
+_GOOGLE = ("/v1beta/models/", "/v1/models/")
+_VERBS = ("generateContent", "streamGenerateContent", "countTokens")
 _PARAMETER = re.compile(r"\\\{(\w+)\\\}")
 
 
@@ -60,10 +63,16 @@ class Paths:
         for found in matches:
             if found.operation.method == method:
                 return found
-        if matches:
+        _, verb, word = path.rpartition(":")
+        if matches and not (verb and method == "POST" and path.startswith(_GOOGLE)):
             methods = sorted({found.operation.method for found in matches})
             raise MethodNotAllowedError(exchange.method, path, methods)
-        hint = did_you_mean(path, self._templates) or "GET /admin/openapi.json lists all paths."
+        if matches:  # `models/{model}` would take the wrong verb for a part of the name
+            hint = did_you_mean(word, _VERBS) or f"Use one of {', '.join(_VERBS)}."
+            raise NotFoundError(f"There is no method ':{word[:64]}' for models here.", hint=hint)
+        near = did_you_mean(path, self._nearby(path))
+        listing = "GET /admin/openapi.json lists all paths."
+        hint = f"{near} {listing}" if near else listing
         raise NotFoundError(f"There is no {path[:200]} here.", hint=hint)
 
     def face_for(self, exchange: Exchange) -> Face:
@@ -78,6 +87,11 @@ class Paths:
         if exchange.path.startswith("/v1/messages") or exchange.header("anthropic-version"):
             return by_name["anthropic"]
         return by_name["openai"]
+
+    def _nearby(self, path: str) -> list[str]:
+        """The paths that a caller of this one may have meant: no admin path for a model's."""
+        is_admin = path.startswith("/admin")
+        return [each for each in self._templates if each.startswith("/admin") == is_admin]
 
     def _matches(self, path: str, exchange: Exchange) -> list[Found]:
         matches = [

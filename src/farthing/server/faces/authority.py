@@ -11,6 +11,7 @@ from farthing.core.calls import Caller
 from farthing.core.errors import BadRequestError, FarthingError, PermissionDeniedError
 from farthing.server.exchange import Exchange
 from farthing.server.faces.face import Operation, Visit, bearer, identify, read_body
+from farthing.wire.malformed import MALFORMED, complaint
 
 AdminRole = Literal["viewer", "admin"]
 T = TypeVar("T")
@@ -78,12 +79,12 @@ async def authorise(visit: Visit, role: AdminRole) -> Caller:
 
 async def decode_body(visit: Visit, kind: type[T]) -> T:
     """The body as a record. Raises BadRequestError that names the field at fault."""
+    body = await read_body(visit)
     try:
-        return msgspec.json.decode(await read_body(visit), type=kind)
-    except msgspec.ValidationError as error:
-        raise BadRequestError(f"The body does not fit: {error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BadRequestError("The body is not JSON.", hint="Send valid JSON in UTF-8.") from None
+        return msgspec.json.decode(body, type=kind)
+    except MALFORMED as error:
+        told = complaint(error, body)
+        raise BadRequestError(told.message, hint=told.hint, param=told.param) from None
 
 
 def read_key(exchange: Exchange) -> str | None:

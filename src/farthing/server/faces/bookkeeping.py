@@ -161,7 +161,7 @@ def _amount(text: str) -> int:
     try:
         return parse_dollars(text)
     except ValueError as error:
-        raise BadRequestError(f"{error}.", param="dollars") from None
+        raise BadRequestError(f"The field 'dollars' is wrong: {error}.", param="dollars") from None
 
 
 def _moment(visit: Visit, name: str) -> float | None:

@@ -23,6 +23,7 @@ from farthing.core.messages import (
 )
 from farthing.server.faces.face import Visit, identify, read_body
 from farthing.wire.dialects import codec
+from farthing.wire.malformed import MALFORMED, complaint
 
 #: Role and separators of one message, in tokens (OpenAI cookbook, "How to count tokens", 2024: 3 to 4).
 TOKENS_PER_MESSAGE = 4
@@ -95,7 +96,6 @@ def _turns(messages: tuple[Message, ...]) -> int:
 def _fields(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise BadRequestError(
-            "The body is not a JSON object.", hint="Send valid JSON in UTF-8."
-        ) from None
+    except MALFORMED as error:
+        told = complaint(error, body)
+        raise BadRequestError(told.message, hint=told.hint, param=told.param) from None

@@ -9,6 +9,7 @@ import msgspec
 
 from farthing.core.errors import BadRequestError, FarthingError, UntranslatableError
 from farthing.core.private import Extra
+from farthing.wire.malformed import MALFORMED, complaint
 
 T = TypeVar("T")
 
@@ -63,7 +64,11 @@ class Fields:
         """A string that must be there."""
         value = self.string(name)
         if value is None:
-            raise self._fail(f"The field '{self.at(name)}' is missing.", param=self.at(name))
+            raise self._fail(
+                f"The field '{self.at(name)}' is missing.",
+                hint=self._advice("Add it to the body."),
+                param=self.at(name),
+            )
         return value
 
     def integer(self, name: str) -> int | None:
@@ -125,27 +130,25 @@ class Fields:
     def _decode(self, raw: bytes | msgspec.Raw, path: str, kind: type[T]) -> T:
         try:
             return msgspec.json.decode(raw, type=kind)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise self._fail(_complaint(error, path), param=path or None) from None
-        except RecursionError:
-            raise self._fail(f"The JSON at '{path or 'body'}' is nested too deeply.") from None
+        except MALFORMED as error:
+            told = complaint(error, raw, path=path)
+            hint = self._advice(told.hint)
+            raise self._fail(told.message, hint=hint, param=told.param) from None
+
+    def _advice(self, hint: str) -> str | None:
+        """Advice is for a client; nobody who reads it can correct a provider's bytes."""
+        return hint if issubclass(self._fail, BadRequestError) else None
 
 
 def decode_head(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """One typed pass over a client's body. Raises BadRequestError with the field at fault."""
     try:
+        if not body.isascii():
+            body.decode()  # what is kept raw is not looked at by the decoder
         return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        words, _, place = str(error).partition(" - at ")
-        path = place.strip("`").removeprefix("$").removeprefix(".")
-        named = (
-            f"The field '{path}' has the wrong type" if path else "The body is not as it should be"
-        )
-        raise BadRequestError(f"{named}: {_type_words(words)}.", param=path or None) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadRequestError(_complaint(error, "")) from None
-    except RecursionError:
-        raise BadRequestError("The JSON body is nested too deeply.") from None
+    except MALFORMED as error:
+        told = complaint(error, body)
+        raise BadRequestError(told.message, hint=told.hint, param=told.param) from None
 
 
 def arguments_json(arguments: str, path: str) -> msgspec.Raw:
@@ -174,17 +177,3 @@ def merged(built: dict[str, object], name: str, extra: dict[str, msgspec.Raw]) -
         built.setdefault(name, raw)
         return
     built[name] = {**rest, **inner} if isinstance(inner, dict) else rest
-
-
-def _complaint(error: Exception, path: str) -> str:
-    # msgspec's own sentence names types and byte positions, never a value.
-    place = f"The field '{path}'" if path else "The body"
-    if isinstance(error, msgspec.ValidationError):
-        return f"{place} has the wrong type: {_type_words(str(error))}."
-    if isinstance(error, UnicodeDecodeError):
-        return f"{place} is not valid UTF-8."
-    return f"{place} is not valid JSON: {error}."
-
-
-def _type_words(sentence: str) -> str:
-    return sentence.partition(" - at ")[0].rstrip(".").lower().replace("`", "'")

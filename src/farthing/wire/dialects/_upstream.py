@@ -26,21 +26,26 @@ def upstream_error(
     status: int,
     *,
     code: str | None = None,
+    param: str | None = None,
     request_id: str | None = None,
     retry_after_s: float | None = None,
 ) -> UpstreamError:
     """The error for a provider's status.
 
-    code: the vendor's own word; left out of the message when it is no identifier. request_id: the
-    vendor's. Our answer to the caller keeps a 4xx verdict on the request; a complaint about our key or
-    our bill becomes 502, since the caller can do nothing about it.
+    code, param: the vendor's own word, and the field that it blames; left out of the message when they
+    are no identifiers. request_id: the vendor's. Our answer to the caller keeps a 4xx verdict on the
+    request; a complaint about our key or our bill becomes 502, since the caller can do nothing about it.
     """
     code = identifier(code)
+    param = identifier(param)
     said = f"{status} {code}" if code else str(status)
+    if param:
+        said += f", field '{param}'"
     kind, message, hint, answer = _reading(status)
     return kind(
         f"{message} ({said}).",
         hint=hint,
+        param=param,
         status=answer,
         request_id=identifier(request_id),
         retry_after_s=retry_after_s,
@@ -91,6 +96,7 @@ def _reading(status: int) -> tuple[type[UpstreamError], str, str | None, int | N
     return (
         UpstreamRejectedError,
         "The provider rejected the request",
-        "Its own words are not repeated here, since they may quote the prompt.",
+        "Compare it with the vendor's reference; the vendor's own words are not repeated here, since they"
+        " may quote the prompt.",
         status if 400 <= status < 500 else None,
     )

@@ -111,8 +111,9 @@ def error_of(
             param=identifier(told.param),
             **place,  # type: ignore[arg-type]
         )
-    error = upstream_error(status, code=code, request_id=request_id, retry_after_s=wait)
-    error.param = identifier(told.param)
+    error = upstream_error(
+        status, code=code, param=told.param, request_id=request_id, retry_after_s=wait
+    )
     if words & _NO_CREDIT:
         error.retryable = False
         error.hint = "The account at the provider has no credit left; waiting does not help."
