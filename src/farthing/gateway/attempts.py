@@ -63,7 +63,7 @@ async def _try(call: Call, deployment: Deployment) -> FarthingError | None:
 
     Raises what holds everywhere, and whatever stops the call.
     """
-    running = Running(call, deployment)
+    running = call.running = Running(call, deployment)
     try:
         await running.open()
     except FarthingError as error:
@@ -71,9 +71,6 @@ async def _try(call: Call, deployment: Deployment) -> FarthingError | None:
         if not retry.may_go_elsewhere(error):
             raise
         return error
-    except BaseException:
-        await running.abort()
-        raise
     call.source = running.events()
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
 
 import msgspec
 
@@ -15,6 +16,14 @@ from farthing.gateway.snapshot import Snapshot
 #: The outcome of a call whose client left before the end, and its status (nginx's convention).
 ABORTED = "aborted"
 ABORTED_STATUS = 499
+
+
+class Abortable(Protocol):
+    """A try under way."""
+
+    async def abort(self) -> None:
+        """Stop it and record what it used. Nothing to do when it is over."""
+        ...
 
 
 class CallHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +73,7 @@ class Call:
         self.dropped: tuple[str, ...] = ()
         self.head = CallHead(model=request.head.model, deployment="", provider="")
         self.source: AsyncGenerator[Event, None] | None = None
+        self.running: Abortable | None = None
         self.is_settled = False
         self._collected: list[Event] | None = None
         self._collected_size = 0

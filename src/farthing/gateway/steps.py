@@ -139,6 +139,8 @@ async def settle(call: Call) -> None:
     """Close the answer, write the charges, free the reservation: once, however the call ended."""
     if call.source is not None:
         await call.source.aclose()
+    if call.running is not None:
+        await call.running.abort()
     if call.outcome is None:
         call.outcome, call.status = ABORTED, ABORTED_STATUS
     await book(call)
