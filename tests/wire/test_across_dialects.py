@@ -16,6 +16,7 @@ from farthing.core.chat import (
     Finished,
     FinishReason,
     ReasoningDelta,
+    RefusalDelta,
     ResponseFormat,
     Started,
     TextDelta,
@@ -37,7 +38,15 @@ from farthing.core.errors import (
     UpstreamServerError,
     UpstreamTruncatedError,
 )
-from farthing.core.messages import ImagePart, Message, Part, TextPart, ToolCallPart, ToolResultPart
+from farthing.core.messages import (
+    ImagePart,
+    Message,
+    Part,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from farthing.core.usage import Usage
 from farthing.wire.codec import Codec
 from farthing.wire.dialects import codec
@@ -238,6 +247,11 @@ class TestAnswers:
         heard = answered(pair, "content_filter", TextPart(text="x")).choices[0].finish_reason
         assert heard in ("content_filter", "refusal")
 
+    def test_a_refusal_never_looks_like_an_answer(self, pair: tuple[Codec, Codec]) -> None:
+        heard = answered(pair, "stop", RefusalPart(text="No.")).choices[0]
+        is_marked = any(isinstance(part, RefusalPart) for part in heard.message.parts)
+        assert is_marked or heard.finish_reason in ("content_filter", "refusal")
+
 
 # --- streams ----------------------------------------------------------------------------------------
 
@@ -277,6 +291,12 @@ class TestStreams:
     def test_thinking_never_turns_into_an_answer(self, pair: tuple[Codec, Codec]) -> None:
         deltas: list[Delta] = [ReasoningDelta(text="hm"), *STREAMED["text"]]
         assert merged(streamed(pair, deltas))["text"] == {0: "Sun."}
+
+    def test_a_refusal_never_looks_like_an_answer(self, pair: tuple[Codec, Codec]) -> None:
+        heard = streamed(pair, [RefusalDelta(text="No."), Finished(finish_reason="stop")])
+        is_marked = any(isinstance(delta, RefusalDelta) for delta in heard)
+        finishes = {delta.finish_reason for delta in heard if isinstance(delta, Finished)}
+        assert is_marked or finishes & {"content_filter", "refusal"}
 
     def test_a_failure_in_the_middle_is_never_taken_for_an_end(
         self, pair: tuple[Codec, Codec]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from farthing.core.chat import ChatRequest
+from farthing.core.chat import ChatRequest, Choice, FinishReason
 from farthing.core.errors import UntranslatableError
-from farthing.core.messages import Message, OpaquePart, Part, ToolResultPart
+from farthing.core.messages import Message, OpaquePart, Part, RefusalPart, ToolResultPart
 from farthing.core.private import Extra
 
 #: Request fields, by source dialect, whose loss would change what is answered, where it is computed or
@@ -122,3 +122,12 @@ def _of_part(part: Part, path: str, dialect: str) -> Iterator[str]:
 
 def _of_extra(extra: Extra, path: str) -> list[str]:
     return [f"{path}.{name}" for name in extra]
+
+
+def plain_finish(choice: Choice) -> FinishReason | None:
+    """Why a choice ended, for a dialect that has no parts for refusals.
+
+    OpenAI calls a refusal's end `stop`, since its part says what it is; told as text, the end must.
+    """
+    is_refusal = any(isinstance(part, RefusalPart) for part in choice.message.parts)
+    return "refusal" if is_refusal and choice.finish_reason == "stop" else choice.finish_reason

@@ -20,7 +20,7 @@ from farthing.core.prices import tier_name
 from farthing.core.private import Extra
 from farthing.wire.codec import Encoded
 from farthing.wire.dialects._fields import Fields, merged
-from farthing.wire.dialects._foreign import foreign_message_fields
+from farthing.wire.dialects._foreign import foreign_message_fields, plain_finish
 from farthing.wire.dialects._seals import is_sealed
 from farthing.wire.dialects.anthropic_content import Json, decode_content, encode_block
 from farthing.wire.dialects.anthropic_words import (
@@ -102,7 +102,7 @@ def encode_response(completion: Completion) -> Encoded:
         "role": "assistant",
         "model": completion.model,
         "content": blocks,
-        "stop_reason": choice and stop_reason_of(choice.finish_reason, choice.raw_finish, sequence),
+        "stop_reason": choice and stop_reason_of(plain_finish(choice), choice.raw_finish, sequence),
         "stop_sequence": sequence,
         "usage": usage,
     }

@@ -74,7 +74,10 @@ class Writer:
         reason = sequence = None
         if finished is not None:
             sequence = finished.stop_sequence
-            reason = stop_reason_of(finished.finish_reason, finished.raw_finish, sequence)
+            finish = finished.finish_reason
+            if finish == "stop" and ("refusal", 0) in self._places:
+                finish = "refusal"  # told as text here, so the end must say it
+            reason = stop_reason_of(finish, finished.raw_finish, sequence)
         tail: Json = {
             "type": "message_delta",
             "delta": {"stop_reason": reason, "stop_sequence": sequence},

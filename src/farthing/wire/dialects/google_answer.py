@@ -12,7 +12,7 @@ from farthing.core.private import Extra
 from farthing.core.usage import Usage
 from farthing.wire.codec import Encoded
 from farthing.wire.dialects._fields import Fields
-from farthing.wire.dialects._foreign import foreign_message_fields
+from farthing.wire.dialects._foreign import foreign_message_fields, plain_finish
 from farthing.wire.dialects._seals import unsealed
 from farthing.wire.dialects.google_content import CallIds, Encoder, Json, decode_part
 from farthing.wire.dialects.google_words import (
@@ -183,7 +183,7 @@ def _candidate(choice: Choice, source: str, dropped: list[str]) -> Json:
         },
         "index": choice.index,
     }
-    reason = reason_of(choice.finish_reason, choice.raw_finish)
+    reason = reason_of(plain_finish(choice), choice.raw_finish)
     if reason is not None:
         shown["finishReason"] = reason
     return {**shown, **(choice.extra if source == NAME else {})}

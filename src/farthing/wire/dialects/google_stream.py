@@ -252,6 +252,7 @@ class Writer:
         self._model = head.model
         self._calls: dict[tuple[int, int], _Waiting] = {}
         self._finished: dict[int, Finished] = {}
+        self._refused: set[int] = set()
         self._usage: Usage | None = None
         self._has_failed = False
 
@@ -267,6 +268,12 @@ class Writer:
             case UsageDelta():
                 self._usage = delta.usage
                 return b""
+            case Finished(finish_reason="stop") if delta.choice in self._refused:
+                # A refusal is told as text here, so the end must say it.
+                self._finished[delta.choice] = Finished(
+                    finish_reason="refusal", choice=delta.choice
+                )
+                return b""
             case Finished():
                 self._finished[delta.choice] = delta
                 return b""
@@ -275,6 +282,8 @@ class Writer:
             case ToolCallDelta():
                 return self._collect(delta)
             case TextDelta() | RefusalDelta():
+                if isinstance(delta, RefusalDelta):
+                    self._refused.add(delta.choice)
                 return self._flush() + self._chunk(delta.choice, {"text": delta.text})
             case ReasoningDelta():
                 return self._flush() + self._thought(delta)
