@@ -19,6 +19,7 @@ from farthing.wire.codec import Encoded
 from farthing.wire.dialects._fields import Fields
 from farthing.wire.dialects._foreign import foreign_message_fields
 from farthing.wire.dialects.openai_chat_content import NAME, Json, decode_message
+from farthing.wire.dialects.openai_chat_spoken import ContentPiece, spoken
 from farthing.wire.dialects.openai_words import (
     WireUsage,
     finish_of,
@@ -160,7 +161,7 @@ class _Call(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    content: str | None = None
+    content: str | list[ContentPiece] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     tool_calls: list[_Call] | None = None
@@ -204,7 +205,7 @@ def tally(body: bytes) -> Tally:
 def _characters(choice: _TallyChoice) -> int:
     message = choice.message or _Message()
     count = len(choice.text or "")
-    for text in (message.content, message.refusal, message.reasoning_content):
+    for text in (*spoken(message.content), message.refusal, message.reasoning_content):
         count += len(text or "")
     for call in message.tool_calls or ():
         count += len((call.function.arguments if call.function else None) or "")

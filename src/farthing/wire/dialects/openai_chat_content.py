@@ -25,6 +25,7 @@ from farthing.core.messages import (
 from farthing.core.private import Extra
 from farthing.wire.dialects._fields import Fields
 from farthing.wire.dialects._foreign import untranslatable
+from farthing.wire.dialects.openai_chat_spoken import thinking_in
 
 NAME = "openai-chat"
 Json = dict[str, object]
@@ -140,12 +141,21 @@ def _file(part: Fields) -> Part:
     )
 
 
+def _thinking(part: Fields) -> Part:
+    """Mistral's form. A shape that we do not know is kept whole."""
+    text = thinking_in(part.verbatim)
+    if text is None:
+        return OpaquePart(dialect=NAME, kind="thinking", raw=part.verbatim)
+    return ReasoningPart(text=text)
+
+
 _DECODERS: dict[str, Callable[[Fields], Part]] = {
     "text": _text,
     "refusal": _refusal,
     "image_url": _image,
     "input_audio": _audio,
     "file": _file,
+    "thinking": _thinking,
 }
 
 

@@ -19,6 +19,7 @@ from farthing.core.chat import (
 from farthing.core.errors import FarthingError, UpstreamProtocolError, UpstreamTruncatedError
 from farthing.core.usage import Usage
 from farthing.wire.dialects._seals import is_sealed
+from farthing.wire.dialects.openai_chat_spoken import ContentPiece, ToolCallPlaces, spoken
 from farthing.wire.dialects.openai_errors import ErrorFields, error_json, error_of
 from farthing.wire.dialects.openai_words import WireUsage, finish_of, usage_json, word_of
 from farthing.wire.sse import SseSplitter
@@ -42,9 +43,12 @@ class _Audio(msgspec.Struct):
 
 
 class _Delta(msgspec.Struct):
-    """reasoning_content and reasoning: how DeepSeek, vLLM, Groq and OpenRouter stream thinking."""
+    """reasoning_content and reasoning: how DeepSeek, vLLM, Groq and OpenRouter stream thinking.
 
-    content: str | None = None
+    Mistral's reasoning models send content as an array, with thinking among it.
+    """
+
+    content: str | list[ContentPiece] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -54,7 +58,7 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
-    index: int = 0
+    index: int | None = None
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
@@ -68,7 +72,7 @@ class _Groq(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     id: str | None = None
     model: str | None = None
-    created: int | None = None
+    created: float | None = None
     choices: list[_Choice] | None = None
     usage: WireUsage | None = None
     service_tier: str | None = None
@@ -96,6 +100,7 @@ class Reader:
         self._usage: Usage | None = None
         self._spoken: set[int] = set()
         self._finished: dict[int, str] = {}
+        self._calls: dict[int, ToolCallPlaces] = {}
         self._characters = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
@@ -106,9 +111,16 @@ class Reader:
         ]
 
     def eof(self) -> list[Event]:
-        """Nothing more comes. Raises UpstreamTruncatedError for an incomplete answer."""
-        if self._is_complete and (self._is_done or not self._splitter.pending.strip()):
+        """Nothing more comes. Raises UpstreamTruncatedError for an incomplete answer.
+
+        Some vendors leave out the last blank line; the event of the end mark has it.
+        """
+        rest = self._splitter.pending
+        if self._is_complete and (self._is_done or not rest.strip()):
             return []
+        if self._is_complete and rest.strip() == DONE.strip():
+            self._is_done = True
+            return [self._made(rest.rstrip() + b"\n\n", EventKind.END, [])]
         raise UpstreamTruncatedError("The provider's stream stopped before its end.")
 
     @property
@@ -160,7 +172,7 @@ class Reader:
                 Started(
                     id=chunk.id or "",
                     model=chunk.model or "",
-                    created=chunk.created,
+                    created=None if chunk.created is None else int(chunk.created),
                     service_tier=chunk.service_tier,
                 )
             )
@@ -176,12 +188,13 @@ class Reader:
         return self._made(wire, kind, deltas)
 
     def _read_choice(self, choice: _Choice, deltas: list[Delta]) -> EventKind:
-        number = choice.index
+        number = choice.index or 0
         before = len(deltas)
         self._spoken.add(number)
         delta = choice.delta or _Delta()
-        text = delta.content or choice.text or (delta.audio.transcript if delta.audio else None)
-        thought = delta.reasoning_content or delta.reasoning
+        said, mused = spoken(delta.content)
+        text = said or choice.text or (delta.audio.transcript if delta.audio else None)
+        thought = mused or delta.reasoning_content or delta.reasoning
         if thought:
             deltas.append(ReasoningDelta(text=thought, choice=number))
         if text:
@@ -191,11 +204,14 @@ class Reader:
         calls = list(delta.tool_calls or ())
         if delta.function_call is not None:
             calls.append(_ToolCall(index=0, function=delta.function_call))
-        for place, call in enumerate(calls):
+        for call in calls:
             function = call.function or _Function()
+            if number not in self._calls:
+                self._calls[number] = ToolCallPlaces()
+            place = self._calls[number].of(call.index, call.id, has_name=bool(function.name))
             deltas.append(
                 ToolCallDelta(
-                    index=place if call.index is None else call.index,
+                    index=place,
                     choice=number,
                     id=call.id,
                     name=function.name,
