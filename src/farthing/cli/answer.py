@@ -234,4 +234,5 @@ def _refusal(status: int, body: bytes) -> FarthingError:
         message = str(msgspec.json.decode(body)["error"]["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
         message = "That address does not answer like a gateway."
-    return FarthingError(message, status=status)
+    hint = "`farthing ask` sends the key in --key or FARTHING_KEY." if status == 401 else None
+    return FarthingError(message, hint=hint, status=status)

@@ -93,7 +93,7 @@ WINDOWS = {"1d": "day", "24h": "day", "7d": "week", "1w": "week", "30d": "month"
 ALWAYS = {
     "litellm_settings.drop_params": (
         "not needed: fields that another dialect cannot say are always dropped and listed in the "
-        "farthing-dropped header."
+        "x-farthing-dropped header."
     ),
     "litellm_settings.modify_params": "not needed: requests are translated, never edited.",
     "litellm_settings.turn_off_message_logging": "not needed: no prompt or answer is ever logged.",

@@ -10,7 +10,7 @@ from farthing.core.messages import Message, OpaquePart, Part, RefusalPart, ToolR
 from farthing.core.private import Extra
 
 #: Request fields, by source dialect, whose loss would change what is answered, where it is computed or
-#: what state it builds on. Every other unknown field is listed in `farthing-dropped`.
+#: what state it builds on. Every other unknown field is listed in `x-farthing-dropped`.
 REFUSED: dict[str, frozenset[str]] = {
     "openai-chat": frozenset(
         {
@@ -23,8 +23,16 @@ REFUSED: dict[str, frozenset[str]] = {
             "web_search_options",
         }
     ),
+    "openai-completions": frozenset({"best_of", "echo", "logit_bias", "logprobs", "suffix"}),
     "openai-responses": frozenset(
-        {"background", "conversation", "max_tool_calls", "previous_response_id", "prompt"}
+        {
+            "background",
+            "conversation",
+            "max_tool_calls",
+            "previous_response_id",
+            "prompt",
+            "tool_choice",
+        }
     ),
     "anthropic-messages": frozenset(
         {"container", "context_management", "fallbacks", "inference_geo", "mcp_servers"}
