@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from farthing.cli.demo_traffic import Outcome
     from farthing.core.calls import CallRecord
     from farthing.gateway.client import Gateway
+
+#: What to try after the demo.
+NEXT = (
+    ("up", "your own gateway, with the keys and model servers it finds"),
+    ('ask "Hello" -m sim/small', "one question through the same pipeline"),
+    ("config init", "a commented settings file to start from"),
+)
 
 Show = Callable[[list["Outcome"], str], None]
 
@@ -69,8 +77,8 @@ def _lines(calls: int) -> Show:
 
 
 def _tally(outcomes: list[Outcome]) -> str:
-    good = sum(outcome.is_complete or (outcome.status == 200) for outcome in outcomes)
-    return f"{good} answered, {len(outcomes) - good} failed"
+    good = sum(outcome.is_complete for outcome in outcomes)
+    return f"{good} answered, {len(outcomes) - good} told that they failed"
 
 
 async def closing(
@@ -88,13 +96,14 @@ async def closing(
     click.echo(f"  {refusal.status}  {refusal.error}")
     _reconciliation(statement)
     click.secho("\nGo on with", bold=True)
-    click.echo(
-        "  .venv/bin/farthing up                      your own gateway, with the keys it finds"
-    )
-    click.echo('  .venv/bin/farthing ask "Hello" -m sim/small   one question through the pipeline')
-    click.echo(
-        "  .venv/bin/farthing config init             a commented settings file to start from"
-    )
+    for command, what in NEXT:
+        click.echo(f"  {_farthing()} {command:<28}  {what}")
+
+
+def _farthing() -> str:
+    """The command as one types it here: from a checkout's own environment, or installed."""
+    local = Path(".venv/bin/farthing")
+    return str(local) if local.exists() else "farthing"
 
 
 async def _money(gateway: Gateway) -> None:
@@ -147,8 +156,8 @@ def _reconciliation(statement: Statement) -> None:
     click.echo(f"  ledger    {format_dollars(statement.before):>16}   as booked, call by call")
     if done.corrected or done.settled:
         click.echo(
-            f"  corrected {format_dollars(done.difference_nanodollars):>16}   "
-            f"{done.corrected + done.settled} calls whose provider died before it could state usage"
+            f"  corrected {format_dollars(done.difference_nanodollars):>16}   {done.corrected} estimates "
+            f"and {done.settled} holds of calls whose region died before it stated usage"
         )
     click.echo(
         f"  invoice   {format_dollars(statement.invoice):>16}   {statement.requests:,} requests"
