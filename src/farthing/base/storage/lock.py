@@ -25,10 +25,7 @@ class FileLock:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StorageError(
-                f"The lock file {self._path} cannot be opened: {error.strerror}.",
-                hint="Make its folder writable for this user.",
-            ) from error
+            raise self._failed(error) from error
         try:
             if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,8 +40,34 @@ class FileLock:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._descriptor = descriptor
 
-    def release(self) -> None:
-        """Give it back. Idempotent."""
+    def is_held(self) -> bool:
+        """Whether a living process holds it. A file that a dead one left is removed."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._failed(error) from error
+        try:
+            if fcntl is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._path.unlink(missing_ok=True)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def release(self, *, remove: bool = False) -> None:
+        """Give it back. Idempotent. remove: nobody will want the same lock again."""
         if self._descriptor is not None:
+            if remove:
+                self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _failed(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"The lock file {self._path} cannot be opened: {error.strerror}.",
+            hint="Make its folder writable for this user.",
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import asyncpg
@@ -16,6 +17,16 @@ T = TypeVar("T")
 
 GROUP = 64
 _LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+#: Another transaction stood in the way; the same work may pass when it is tried again.
+_CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+#: Errors of the server as a whole, with which every unit of the group has failed.
+_SERVER = (
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.PostgresSystemError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+_TRIES = 3
 #: SQL that means the same with another word.
 _TYPES = {
     "INTEGER PRIMARY KEY AUTOINCREMENT": "BIGSERIAL PRIMARY KEY",
@@ -40,6 +51,8 @@ class PostgresDatabase:
         self._writer: asyncio.Task[None] | None = None
         self._write_connection: asyncpg.Connection | None = None
         self._read_connection: asyncpg.Connection | None = None
+        self._claim_connection: asyncpg.Connection | None = None
+        self._claimed: list[str] = []
         self._read_lock = asyncio.Lock()
 
     async def open(self) -> None:
@@ -80,16 +93,46 @@ class PostgresDatabase:
                     raise _failed(self._url, error) from error
         raise AssertionError("unreachable")
 
+    async def claim(self, name: str) -> None:
+        """See `Database.claim`: a session's advisory lock (shared: it never waits), on a connection of its own."""
+        self._claimed.append(name)
+        await self._hold_claims()
+
+    async def is_claimed(self, name: str) -> bool:
+        """See `Database.is_claimed`."""
+        rows = await self.read(
+            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 "
+            "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
+            "AND (classid::bigint << 32 | objid::bigint) = ? LIMIT 1",
+            (_claim_number(name),),
+        )
+        return bool(rows)
+
     async def close(self) -> None:
         """See `Database.close`."""
         if self._writer is not None:
             self._queue.put_nowait(None)
             await self._writer
             self._writer = None
-        for connection in (self._write_connection, self._read_connection):
+        for connection in (self._write_connection, self._read_connection, self._claim_connection):
             if connection is not None and not connection.is_closed():
                 await connection.close()
-        self._write_connection = self._read_connection = None
+        self._write_connection = self._read_connection = self._claim_connection = None
+
+    async def _hold_claims(self) -> None:
+        """Take the claims, anew after the server has dropped their connection."""
+        if self._claim_connection is not None and not self._claim_connection.is_closed():
+            missing = self._claimed[-1:]
+        else:
+            self._claim_connection = await self._connect()
+            missing = self._claimed
+        try:
+            for name in missing:
+                await self._claim_connection.execute(
+                    f"SELECT pg_advisory_lock_shared({_claim_number(name)})"
+                )
+        except (*_LOST, asyncpg.PostgresError) as error:
+            raise _failed(self._url, error) from error
 
     async def _connect(self) -> asyncpg.Connection:
         try:
@@ -115,17 +158,41 @@ class PostgresDatabase:
 
     async def _commit(self, jobs: list[_Job]) -> None:
         try:
-            if self._write_connection is None or self._write_connection.is_closed():
-                self._write_connection = await self._connect()
-            async with self._write_connection.transaction():
-                for job in jobs:
-                    await self._run_job(self._write_connection, job)
+            await self._transact(jobs)
+        except _CONFLICTS as error:
+            # Groups of two processes took the same rows in different order. One unit alone takes its rows
+            # in one order everywhere, so apart they get through.
+            for job in jobs:
+                await self._commit_alone(job, error)
         except (*_LOST, asyncpg.PostgresError, StorageError) as error:
             failure = error if isinstance(error, StorageError) else _failed(self._url, error)
             for job in jobs:
                 job.error = failure
 
+    async def _commit_alone(self, job: _Job, error: Exception) -> None:
+        for _ in range(_TRIES):
+            try:
+                await self._transact([job])
+            except _CONFLICTS as again:
+                error = again
+            except (*_LOST, asyncpg.PostgresError, StorageError) as failure:
+                error = failure
+                break
+            else:
+                return
+        job.error = error if isinstance(error, StorageError) else _failed(self._url, error)
+
+    async def _transact(self, jobs: list[_Job]) -> None:
+        if self._write_connection is None or self._write_connection.is_closed():
+            self._write_connection = await self._connect()
+            if self._claimed:
+                await self._hold_claims()
+        async with self._write_connection.transaction():
+            for job in jobs:
+                await self._run_job(self._write_connection, job)
+
     async def _run_job(self, connection: asyncpg.Connection, job: _Job) -> None:
+        job.result = job.error = None
         work = job.work()
         try:
             async with connection.transaction():
@@ -136,10 +203,10 @@ class PostgresDatabase:
                         query = work.send(_rows(fetched))
                 except StopIteration as stop:
                     job.result = stop.value
-        except _LOST:
+        except (*_LOST, *_CONFLICTS, *_SERVER):
             raise
         except asyncpg.PostgresError as error:
-            job.error = _failed(self._url, error)
+            job.error = _failed(self._url, error)  # the unit's own: a constraint, an absent table
         except Exception as error:  # border: the unit's own refusal (a budget, a conflict)
             job.error = error
         finally:
@@ -181,6 +248,12 @@ def _numbered(sql: str) -> str:
                 text = text.replace(ours, theirs)
         _NUMBERED[sql] = text
     return _NUMBERED[sql]
+
+
+def _claim_number(name: str) -> int:
+    """63 bits of the name, as Postgres numbers its advisory locks."""
+    digest = blake2b(name.encode(), digest_size=8, person=b"farthing-claim").digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 def _shown(url: str) -> str:

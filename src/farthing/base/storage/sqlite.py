@@ -38,6 +38,7 @@ class SqliteDatabase:
         self._is_synced = durability == "power"
         self._busy_timeout_s = busy_timeout_s
         self._lock = FileLock(path.with_name(path.name + ".lock")) if exclusive else None
+        self._claims: list[FileLock] = []
         self._writer: _Thread | None = None
         self._reader: _Thread | None = None
 
@@ -49,14 +50,20 @@ class SqliteDatabase:
             raise _failed(self._path, error) from error
         if self._lock is not None:
             self._lock.acquire()
-        self._writer = _Thread(self._path, self._connect, name="farthing-writer")
-        self._reader = _Thread(self._path, self._connect, name="farthing-reader")
         try:
-            await self._writer.start()
-            await self._reader.start()
+            await self._start()
         except BaseException:
             await self.close()
             raise
+
+    async def _start(self) -> None:
+        # Each is kept only once it runs, so that `close` waits for no thread that never started.
+        writer = _Thread(self._path, self._connect, name="farthing-writer", begin="BEGIN IMMEDIATE")
+        await writer.start()
+        self._writer = writer
+        reader = _Thread(self._path, self._connect, name="farthing-reader", begin="BEGIN")
+        await reader.start()
+        self._reader = reader
 
     async def migrate(self, migrations: Sequence[Migration]) -> None:
         """See `Database.migrate`."""
@@ -64,13 +71,15 @@ class SqliteDatabase:
 
     async def write(self, work: Callable[[], Work[T]]) -> T:
         """See `Database.write`."""
-        assert self._writer is not None, "open() comes first"
+        if self._writer is None:
+            raise _closed(self._path)
         result: T = await self._writer.submit(work)
         return result
 
     async def read(self, sql: str, params: tuple[Any, ...] = ()) -> list[Row]:
         """See `Database.read`."""
-        assert self._reader is not None, "open() comes first"
+        if self._reader is None:
+            raise _closed(self._path)
 
         def work() -> Work[list[Row]]:
             return (yield Query(sql, params))
@@ -78,24 +87,48 @@ class SqliteDatabase:
         rows: list[Row] = await self._reader.submit(work)
         return rows
 
+    async def claim(self, name: str) -> None:
+        """See `Database.claim`: a lock file of that name beside the database."""
+        lock = FileLock(self._claim_file(name))
+        lock.acquire()
+        self._claims.append(lock)
+
+    async def is_claimed(self, name: str) -> bool:
+        """See `Database.is_claimed`."""
+        return FileLock(self._claim_file(name)).is_held()
+
     async def close(self) -> None:
         """See `Database.close`."""
         for thread in (self._writer, self._reader):
             if thread is not None:
                 await thread.stop()
         self._writer = self._reader = None
+        while self._claims:
+            self._claims.pop().release(remove=True)
         if self._lock is not None:
             self._lock.release()
 
-    def _connect(self) -> sqlite3.Connection:
+    def _claim_file(self, name: str) -> Path:
+        return self._path.with_name(f"{self._path.name}.{name}.lock")
+
+    def _connect(self, may_create: bool) -> sqlite3.Connection:
+        place = f"{self._path.absolute().as_uri()}?mode={'rwc' if may_create else 'rw'}"
         connection = sqlite3.connect(
-            self._path, timeout=self._busy_timeout_s, isolation_level=None, cached_statements=256
+            place,
+            uri=True,
+            timeout=self._busy_timeout_s,
+            isolation_level=None,
+            cached_statements=256,
         )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={'FULL' if self._is_synced else 'NORMAL'}")
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute("PRAGMA temp_store=MEMORY")
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={'FULL' if self._is_synced else 'NORMAL'}")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
@@ -122,16 +155,25 @@ class _Job:
 
 
 class _Thread:
-    """Owns one connection; runs the units that wait in one transaction."""
+    """Owns one connection; runs the units that wait in one transaction.
 
-    def __init__(self, path: Path, connect: Callable[[], sqlite3.Connection], *, name: str) -> None:
+    A connection that met a fatal error, or whose file was moved away, is closed and opened anew for the
+    next group. begin: `IMMEDIATE` takes the write lock first, so that a unit never fails half-way on it.
+    """
+
+    def __init__(
+        self, path: Path, connect: Callable[[bool], sqlite3.Connection], *, name: str, begin: str
+    ) -> None:
         self._path = path
         self._connect = connect
+        self._begin = begin
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._opened: asyncio.Future[None] | None = None
         self._ended = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -140,33 +182,51 @@ class _Thread:
         await self._opened
 
     async def submit(self, work: Callable[[], Work[Any]]) -> Any:
+        if self._ended.is_set():
+            raise _closed(self._path)
         job = _Job(work, asyncio.get_running_loop())
         self._queue.put(job)
         return await job.future
 
     async def stop(self) -> None:
-        if self._thread.is_alive():
-            # Not `to_thread`: at the interpreter's exit, when a background client closes, pools are gone.
-            self._queue.put(None)
-            await self._ended.wait()
+        # Not `to_thread`: at the interpreter's exit, when a background client closes, pools are gone.
+        self._queue.put(None)
+        await self._ended.wait()
 
     def _run(self) -> None:
-        assert self._loop is not None
         assert self._opened is not None
         try:
-            connection = self._connect()
-        except sqlite3.Error as error:
-            self._loop.call_soon_threadsafe(self._opened.set_exception, _failed(self._path, error))
-            return
-        self._loop.call_soon_threadsafe(self._opened.set_result, None)
-        try:
+            self._open(may_create=True)
+        except (sqlite3.Error, OSError) as error:
+            self._tell(self._opened.set_exception, _failed(self._path, error))
+        else:
+            self._tell(self._opened.set_result, None)
             while (jobs := self._gather()) is not None:
-                self._commit(connection, jobs)
+                self._commit(jobs)
                 for job in jobs:
-                    job.loop.call_soon_threadsafe(job.finish)
+                    self._tell(job.finish, loop=job.loop)
         finally:
-            connection.close()
-            self._loop.call_soon_threadsafe(self._ended.set)
+            self._close()
+            self._tell(self._ended.set)
+
+    def _tell(
+        self, what: Callable[..., Any], *args: Any, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        loop = loop or self._loop
+        assert loop is not None
+        try:
+            loop.call_soon_threadsafe(what, *args)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits for it any more
+
+    def _open(self, *, may_create: bool) -> None:
+        self._connection = self._connect(may_create)
+        self._file = _identity(self._path)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _gather(self) -> list[_Job] | None:
         """The next job and those that wait behind it; None: stop."""
@@ -185,20 +245,38 @@ class _Thread:
             jobs.append(job)
         return jobs
 
-    def _commit(self, connection: sqlite3.Connection, jobs: list[_Job]) -> None:
+    def _commit(self, jobs: list[_Job]) -> None:
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self._ready()
+            connection.execute(self._begin)
             for job in jobs:
                 self._run_job(connection, job)
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             # Full disk, lost file, lock: nothing of the group is in the database, so all of it failed.
-            if connection.in_transaction:
-                _quietly(connection, "ROLLBACK")
+            if self._connection is not None and self._connection.in_transaction:
+                _quietly(self._connection, "ROLLBACK")
+            if _code(error) in _REOPEN:
+                self._close()
             for job in jobs:
                 job.error = _failed(self._path, error)
 
+    def _ready(self) -> sqlite3.Connection:
+        """The connection, to the file that has the path now.
+
+        Writes to a file that was deleted would succeed and be lost with the process. Raises OSError.
+        """
+        if self._connection is not None and _identity(self._path) != self._file:
+            self._close()
+        if self._connection is None:
+            if _identity(self._path) is None:
+                raise FileNotFoundError("the file was removed while it was in use")
+            self._open(may_create=False)
+        assert self._connection is not None
+        return self._connection
+
     def _run_job(self, connection: sqlite3.Connection, job: _Job) -> None:
+        job.result = job.error = None
         connection.execute("SAVEPOINT unit")
         work = job.work()
         try:
@@ -209,16 +287,50 @@ class _Thread:
             job.result = stop.value
             connection.execute("RELEASE unit")
             return
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError) as error:
-            job.error = _failed(self._path, error)
-        except sqlite3.Error:
-            raise
+        except sqlite3.Error as error:
+            if _code(error) in _FATAL:
+                raise
+            job.error = _failed(self._path, error)  # the unit's own: a constraint, an absent table
         except Exception as error:  # border: the unit's own refusal (a budget, a conflict)
             job.error = error
         finally:
             work.close()
         connection.execute("ROLLBACK TO unit")
         connection.execute("RELEASE unit")
+
+
+#: Errors of the database as a whole (primary result codes): the group has failed with them.
+_FATAL = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+    }
+)
+#: After these a fresh connection may do better than the old one.
+_REOPEN = _FATAL - {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
+
+
+def _code(error: Exception) -> int:
+    """The primary result code, without what its upper bytes add."""
+    code: int = getattr(error, "sqlite_errorcode", -1)
+    return code & 0xFF if code >= 0 else code
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file has this path now; None: none has."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino)
 
 
 def _quietly(connection: sqlite3.Connection, statement: str) -> None:
@@ -231,14 +343,21 @@ def _quietly(connection: sqlite3.Connection, statement: str) -> None:
 _HINTS = {
     "disk is full": "Free some space; calls go on as soon as it can be written again.",
     "readonly": "Make the file and its folder writable for this user.",
-    "unable to open": "Does the folder exist, and may this user write there?",
+    "unable to open": "It must be a file, in a folder where this user may write.",
+    "Permission denied": "Make its folder writable for this user, or set another storage.url.",
     "not a database": "Choose another file in storage.url, or restore this one from a copy.",
     "malformed": "The file is damaged: restore it from a copy, or recover it with `sqlite3 FILE .recover`.",
     "locked": "Another program holds it; end that program, or raise storage.busy_timeout_s.",
+    "removed while": "Put it back, or start Farthing again to begin a new one.",
+    "no such table": "The file was replaced by another; start Farthing again to prepare it.",
 }
 
 
+def _closed(path: Path) -> StorageError:
+    return StorageError(f"The database {path} is closed.", hint="Open the gateway again.")
+
+
 def _failed(path: Path, error: Exception) -> StorageError:
-    text = str(error)
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     hint = next((advice for mark, advice in _HINTS.items() if mark in text), None)
     return StorageError(f"The database {path} cannot be used: {text}.", hint=hint)

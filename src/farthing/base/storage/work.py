@@ -55,6 +55,14 @@ class Database(Protocol):
         """Rows of a query, on a connection of its own, so that reports never delay calls."""
         ...
 
+    async def claim(self, name: str) -> None:
+        """Hold a name as long as this process lives (or until `close`), so that others can tell."""
+        ...
+
+    async def is_claimed(self, name: str) -> bool:
+        """Whether a living process holds that name. A dead process holds nothing, however it died."""
+        ...
+
     async def close(self) -> None:
         """Finish what waits, then disconnect. Idempotent."""
         ...
