@@ -177,7 +177,7 @@ class _Connection(asyncio.Protocol):
         connection = transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport.set_write_buffer_limits(high=0)
+        self._transport.set_write_buffer_limits(high=0)
         self._siblings.add(self)
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
