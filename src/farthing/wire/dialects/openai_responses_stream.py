@@ -19,8 +19,8 @@ from farthing.core.chat import (
 )
 from farthing.core.errors import UpstreamProtocolError, UpstreamTruncatedError
 from farthing.wire.dialects.openai_errors import ErrorFields
-from farthing.wire.dialects.openai_responses_answer import WireUsage, failure_of, finish_of
 from farthing.wire.dialects.openai_responses_items import NAME
+from farthing.wire.dialects.openai_responses_words import WireUsage, failure_of, finish_of
 from farthing.wire.sse import SseSplitter
 
 

@@ -21,7 +21,6 @@ from farthing.core.usage import Usage
 from farthing.wire.dialects._seals import is_sealed
 from farthing.wire.dialects.openai_errors import error_json
 from farthing.wire.dialects.openai_responses_answer import (
-    ending,
     logprobs_of,
     message_json,
     response_json,
@@ -30,6 +29,7 @@ from farthing.wire.dialects.openai_responses_answer import (
 )
 from farthing.wire.dialects.openai_responses_items import Json
 from farthing.wire.dialects.openai_responses_turns import Item
+from farthing.wire.dialects.openai_responses_words import ending
 
 
 class _Open:
