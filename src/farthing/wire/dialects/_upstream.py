@@ -93,6 +93,14 @@ def _reading(status: int) -> tuple[type[UpstreamError], str, str | None, int | N
             "Check the deployment's remote name and what its key may use.",
             404,
         )
+    if status == 410:
+        # Azure's answer for a retired model; told as 404, for which every vendor's client has a class.
+        return (
+            UpstreamRejectedError,
+            "The provider has retired this model",
+            "Deploy its successor and name it in the deployment.",
+            404,
+        )
     return (
         UpstreamRejectedError,
         "The provider rejected the request",
