@@ -122,10 +122,18 @@ def test_a_bound_cuts_and_says_so(ask: Ask, client: str) -> None:
     assert heard.output_tokens == 20
 
 
-def test_a_stop_sequence_ends_the_answer(ask: Ask, client: str, provider: str) -> None:
-    heard = ask(Question(text="One Two Three", stop="Two"))
+def test_a_stop_sequence_ends_the_answer_or_is_refused(
+    ask: Ask, client: str, provider: str
+) -> None:
+    question = Question(text="One Two Three", stop="Two")
+    if provider == "openai-responses" != client:
+        with pytest.raises(Exception, match="'stop' cannot be kept") as caught:
+            ask(question)
+        assert status_of(caught.value) == 400
+        return
+    heard = ask(question)
     assert heard.text.strip() == "[simulated] One"
-    if client == "anthropic-messages" and provider == client:
+    if client == provider == "anthropic-messages":
         assert (heard.finish, heard.stop_sequence) == ("stop_sequence", "Two")
 
 
