@@ -74,6 +74,7 @@ CALL = objects(
     type=st.just("function"),
     function=objects(False, name=st.just("f"), arguments=st.sampled_from(["{}", '{"a": 1}', ""])),
 )
+CUSTOM_CALL = objects(id=TEXT, type=st.just("custom"), custom=st.just({"name": "s", "input": "x"}))
 MESSAGES = st.one_of(
     objects(role=st.sampled_from(["system", "developer", "user"]), content=TEXT, name=TEXT),
     objects(role=st.just("user"), content=st.lists(PARTS, min_size=2, max_size=3)),
@@ -81,7 +82,7 @@ MESSAGES = st.one_of(
     objects(
         role=st.just("assistant"),
         content=st.none(),
-        tool_calls=st.lists(CALL, min_size=1, max_size=2),
+        tool_calls=st.lists(st.one_of(CALL, CUSTOM_CALL), min_size=1, max_size=2),
     ),
     objects(role=st.just("tool"), tool_call_id=TEXT, content=TEXT),
 )
@@ -215,6 +216,14 @@ class TestStreams:
         reader.feed(wire[: data.draw(st.integers(0, len(wire) - 1))])
         with pytest.raises(UpstreamTruncatedError):
             reader.eof()
+
+    def test_one_finished_choice_of_two_is_no_whole_answer(self) -> None:
+        writer = CODEC.writer(Head(model="m"), call_id="c", created=1)
+        said = [TextDelta(text="a"), TextDelta(text="b", choice=1), Finished(finish_reason="stop")]
+        wire = b"".join(writer.write(delta) for delta in said)
+        for end in (b"", b"data: [DONE]\n\n"):
+            with pytest.raises(UpstreamTruncatedError):
+                read(CODEC, wire + end)
 
     def test_an_error_of_ours_ends_without_finish_or_end_mark(self) -> None:
         writer = CODEC.writer(Head(model="m", include_usage=True), call_id="c", created=1)
