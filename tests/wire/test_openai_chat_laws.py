@@ -219,7 +219,8 @@ class TestStreams:
 
     def test_one_finished_choice_of_two_is_no_whole_answer(self) -> None:
         writer = CODEC.writer(Head(model="m"), call_id="c", created=1)
-        said = [TextDelta(text="a"), TextDelta(text="b", choice=1), Finished(finish_reason="stop")]
+        said: list[Delta] = [TextDelta(text="a"), TextDelta(text="b", choice=1)]
+        said.append(Finished(finish_reason="stop"))
         wire = b"".join(writer.write(delta) for delta in said)
         for end in (b"", b"data: [DONE]\n\n"):
             with pytest.raises(UpstreamTruncatedError):
