@@ -1,0 +1,156 @@
+"""The four chat dialects as a plain client sees them: a question to send, and what an answer claims.
+
+Written without the gateway's codecs, so that a mistake there cannot hide itself here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+CHAT, RESPONSES = "openai-chat", "openai-responses"
+MESSAGES, GENERATE = "anthropic-messages", "google-generate"
+SPEAKERS = (CHAT, RESPONSES, MESSAGES, GENERATE)
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as a client of the dialect sends it."""
+
+    path: str
+    body: dict[str, Any]
+    headers: dict[str, str] = {}
+
+
+class Seen(msgspec.Struct, kw_only=True):
+    """What an answer says. finish: its stop reason, whichever it is. has_end: the stream's end mark.
+
+    is_readable False: not the form that the dialect promises.
+    """
+
+    text: str = ""
+    finish: str | None = None
+    has_end: bool = False
+    has_error: bool = False
+    is_readable: bool = True
+
+    @property
+    def claims_complete(self) -> bool:
+        """Whether a careful client would take it for the whole answer."""
+        return self.is_readable and not self.has_error and self.finish is not None and self.has_end
+
+
+def ask(dialect: str, model: str, text: str, *, stream: bool) -> Ask:
+    """A plain question."""
+    turn = {"role": "user", "content": text}
+    match dialect:
+        case "openai-chat":
+            body = {"model": model, "messages": [turn], "stream": stream, "max_tokens": 200}
+            return Ask(path="/v1/chat/completions", body=body)
+        case "openai-responses":
+            body = {"model": model, "input": text, "stream": stream, "max_output_tokens": 200}
+            return Ask(path="/v1/responses", body=body)
+        case "anthropic-messages":
+            body = {"model": model, "messages": [turn], "stream": stream, "max_tokens": 200}
+            headers = {"anthropic-version": "2023-06-01"}
+            return Ask(path="/v1/messages", body=body, headers=headers)
+        case "google-generate":
+            verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+            contents = [{"role": "user", "parts": [{"text": text}]}]
+            body = {"contents": contents, "generationConfig": {"maxOutputTokens": 200}}
+            return Ask(path=f"/v1beta/models/{model}:{verb}", body=body)
+    raise ValueError(dialect)
+
+
+def dialect_of(path: str) -> str:
+    """The dialect that a provider is asked in, by its path."""
+    ends = {"/chat/completions": CHAT, "/responses": RESPONSES, "/messages": MESSAGES}
+    return next((name for end, name in ends.items() if path.endswith(end)), GENERATE)
+
+
+def read(dialect: str, body: bytes, *, stream: bool) -> Seen:
+    """What these bytes claim."""
+    seen = Seen()
+    if stream:
+        for name, data in _events(body):
+            _take(dialect, seen, name, data)
+        seen.has_end = seen.has_end or (dialect == GENERATE and seen.finish is not None)
+        return seen
+    try:
+        _take_whole(dialect, seen, json.loads(body))
+    except (ValueError, KeyError, IndexError, TypeError):
+        return Seen(is_readable=False)
+    seen.has_end = True
+    return seen
+
+
+def _events(body: bytes) -> Iterator[tuple[str, str]]:
+    """Name and data of each complete event; an unfinished last one is dropped, as the standard says."""
+    *blocks, _ = body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n\n")
+    for block in blocks:
+        fields = [line.partition(":") for line in block.split("\n")]
+        name = next((value.strip() for key, _, value in fields if key == "event"), "")
+        data = "\n".join(value.removeprefix(" ") for key, _, value in fields if key == "data")
+        if data:
+            yield name, data
+
+
+def _take(dialect: str, seen: Seen, name: str, data: str) -> None:
+    if data == "[DONE]":
+        seen.has_end = True
+        return
+    try:
+        event = json.loads(data)
+    except ValueError:
+        seen.is_readable = False
+        return
+    if event.get("error") or name == "error" or event.get("type") in ("error", "response.failed"):
+        seen.has_error = True
+        return
+    if dialect == CHAT:
+        for choice in event.get("choices", ()):
+            seen.text += choice["delta"].get("content") or ""
+            seen.finish = choice.get("finish_reason") or seen.finish
+    elif dialect == RESPONSES:
+        kind = event["type"]
+        seen.text += event["delta"] if kind == "response.output_text.delta" else ""
+        if kind in ("response.completed", "response.incomplete"):
+            seen.finish, seen.has_end = kind, True
+    elif dialect == MESSAGES:
+        kind = event["type"]
+        if kind == "content_block_delta":
+            seen.text += event["delta"].get("text", "")
+        elif kind == "message_delta":
+            seen.finish = event["delta"].get("stop_reason") or seen.finish
+        elif kind == "message_stop":
+            seen.has_end = True
+    else:
+        _take_candidate(seen, event)
+
+
+def _take_candidate(seen: Seen, event: Any) -> None:
+    for candidate in event.get("candidates", ()):
+        parts = candidate.get("content", {}).get("parts", ())
+        seen.text += "".join(part.get("text", "") for part in parts)
+        seen.finish = candidate.get("finishReason") or seen.finish
+
+
+def _take_whole(dialect: str, seen: Seen, body: Any) -> None:
+    if body.get("error"):
+        seen.has_error = True
+    elif dialect == CHAT:
+        choice = body["choices"][0]
+        seen.text, seen.finish = choice["message"]["content"], choice["finish_reason"]
+    elif dialect == RESPONSES:
+        items = [item for item in body["output"] if item["type"] == "message"]
+        seen.text = "".join(part["text"] for item in items for part in item["content"])
+        seen.finish = body["status"]
+    elif dialect == MESSAGES:
+        seen.text = "".join(part["text"] for part in body["content"])
+        seen.finish = body["stop_reason"]
+    else:
+        _take_candidate(seen, body)
+        if seen.finish is None:
+            raise KeyError("finishReason")
