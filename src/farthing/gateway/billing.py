@@ -145,7 +145,9 @@ def _price(deployment: Deployment, usage: Usage, tier: str, *, has_spilled: bool
 
 
 def _tier(head: Head, tally: Tally) -> str:
-    return tier_name(tally.service_tier or head.service_tier)
+    """A known tier. Any other word may be a caller's own text: it is priced as standard and not kept."""
+    name = tier_name(tally.service_tier or head.service_tier)
+    return name if name in TIERS else "standard"
 
 
 def _output_bound(head: Head, deployment: Deployment) -> int:
