@@ -68,6 +68,15 @@ def test_it_starts_without_a_question_and_ends_on_sigterm(tmp_path: Path) -> Non
     assert not list((tmp_path / ".farthing").glob("*.url"))
 
 
+def test_a_crash_would_leave_no_memory_image_behind(tmp_path: Path) -> None:
+    with up(tmp_path) as said:
+        limits = Path(f"/proc/{said['pid']}/limits")
+        if not limits.exists():
+            pytest.skip("only Linux shows another process's limits")
+        line = next(line for line in limits.read_text().splitlines() if "core file" in line)
+        assert line.split()[4:6] == ["0", "0"]
+
+
 def test_a_question_goes_through_the_gateway_that_owns_the_database(tmp_path: Path) -> None:
     with up(tmp_path) as said:
         asked = farthing("ask", "What is a farthing?", "-m", "sim/small", "--json", cwd=tmp_path)

@@ -48,7 +48,17 @@ def up(
         overrides["server.detect"] = False
     loaded = load(config_file, os.environ, overrides)
     os.umask(0o077)  # what is written from here on (the database) is for this user only
+    _leave_no_core()
     run(_up(loaded, overrides, as_json=as_json))
+
+
+def _leave_no_core() -> None:
+    """No core file when the process crashes: memory holds prompts and keys. Windows writes none."""
+    try:
+        import resource
+    except ImportError:
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 async def _up(loaded: Loaded, overrides: dict[str, object], *, as_json: bool) -> None:
