@@ -182,7 +182,7 @@ async def run_all(world: World, todo: Sequence[Case]) -> list[Outcome]:
 async def unsettled(world: World) -> int:
     """Calls whose money is not settled exactly once."""
     rows: dict[str, list[Entry]] = {}
-    for row in await world.gateway.accounts.entries():
+    async for row in world.gateway.accounts.export():
         rows.setdefault(row.call_id, []).append(row)
     held = {row.call_id for row in await world.gateway.accounts.unsettled() if row.state == "open"}
     wrong = held | (set(rows) - set(world.records))
