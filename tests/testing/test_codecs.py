@@ -6,6 +6,18 @@ from farthing.testing.codecs import CodecConformance
 from farthing.wire.dialects import codec
 
 
+class TestOpenAIChat(CodecConformance):
+    codec = codec("openai-chat")
+
+
+class TestOpenAICompletions(CodecConformance):
+    codec = codec("openai-completions")
+
+
+class TestOpenAIResponses(CodecConformance):
+    codec = codec("openai-responses")
+
+
 class TestAnthropicMessages(CodecConformance):
     codec = codec("anthropic-messages")
 

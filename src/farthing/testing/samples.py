@@ -61,9 +61,70 @@ def _openai_chat() -> Sample:
     )
 
 
+def _openai_completions() -> Sample:
+    usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+    base = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": MODEL}
+
+    def answer(text: str, finish: str | None, **more: object) -> dict[str, object]:
+        choice = {"index": 0, "text": text, "finish_reason": finish, "logprobs": None}
+        return {**base, "choices": [choice], **more}
+
+    return Sample(
+        request=json.dumps({"model": MODEL, "prompt": "Hi", "max_tokens": 9}).encode(),
+        whole=json.dumps(answer("Hello", "stop", usage=usage)).encode(),
+        stream=(
+            data(answer("Hel", None)),
+            data(answer("lo", "stop")),
+            data({**base, "choices": [], "usage": usage}),
+            b"data: [DONE]\n\n",
+        ),
+    )
+
+
+def _openai_responses() -> Sample:
+    usage = {
+        "input_tokens": 10,
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": 2,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 12,
+    }
+    base = {"id": "resp_1", "object": "response", "created_at": 1, "model": MODEL}
+    begun: dict[str, object] = {**base, "status": "in_progress", "output": []}
+    text = {"type": "output_text", "text": "Hello", "annotations": []}
+    item = {"type": "message", "id": "msg_1", "role": "assistant"}
+    said = {**item, "status": "completed", "content": [text]}
+    whole = {**base, "status": "completed", "output": [said], "usage": usage}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    opened = {**item, "status": "in_progress", "content": []}
+    frames: tuple[tuple[str, dict[str, object]], ...] = (
+        ("response.created", {"response": begun}),
+        ("response.output_item.added", {"output_index": 0, "item": opened}),
+        ("response.content_part.added", {**place, "part": {**text, "text": ""}}),
+        ("response.output_text.delta", {**place, "delta": "Hello", "logprobs": []}),
+        ("response.output_text.done", {**place, "text": "Hello", "logprobs": []}),
+        ("response.content_part.done", {**place, "part": text}),
+        ("response.output_item.done", {"output_index": 0, "item": said}),
+        ("response.completed", {"response": whole}),
+    )
+    return Sample(
+        request=json.dumps({"model": MODEL, "input": "Hi", "store": False}).encode(),
+        whole=json.dumps(whole).encode(),
+        stream=tuple(
+            named(kind, sequence_number=number, **fields)
+            for number, (kind, fields) in enumerate(frames)
+        ),
+    )
+
+
 def _anthropic_messages() -> Sample:
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": MODEL}
-    empty: dict[str, object] = {**message, "content": [], "stop_reason": None, "stop_sequence": None}
+    empty: dict[str, object] = {
+        **message,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+    }
     text = {"type": "text", "text": "Hello"}
     end = {"stop_reason": "end_turn", "stop_sequence": None}
     usage = {"input_tokens": 10, "output_tokens": 2}
@@ -107,6 +168,8 @@ def _google_generate() -> Sample:
 SAMPLES: Mapping[str, Sample] = MappingProxyType(
     {
         "openai-chat": _openai_chat(),
+        "openai-completions": _openai_completions(),
+        "openai-responses": _openai_responses(),
         "anthropic-messages": _anthropic_messages(),
         "google-generate": _google_generate(),
     }

@@ -154,8 +154,9 @@ def _reasoning(item: Fields) -> Part:
         except msgspec.MsgspecError:
             raise item.fault(name, "must be an array of texts.") from None
         texts += found
-        if name == "content" or len(found) > 1:
-            kept[name] = raw  # More than one text: only the wire form tells them apart.
+        kept[name] = raw
+    if len(texts) == 1 and "content" not in kept:
+        kept = {}  # One summary is its text; of more, only the wire form tells them apart.
     return ReasoningPart(
         text="\n\n".join(texts),
         encrypted=item.string("encrypted_content"),

@@ -197,5 +197,5 @@ def _file_json(part: FilePart, *, is_own: bool) -> Json:
     if part.file_id is not None:
         shown["file_id"] = part.file_id
     if part.name is not None or (part.data is not None and not is_own):
-        shown["filename"] = part.name or "document"
+        shown["filename"] = "document" if part.name is None else part.name
     return shown
