@@ -10,7 +10,7 @@ from farthing.core.calls import Head
 from farthing.core.errors import BadRequestError, ContentFilteredError, FarthingError
 from farthing.server.exchange import Exchange
 from farthing.server.faces.face import Face, Operation, Visit, answer_call, bearer
-from farthing.server.faces.openai import operations
+from farthing.server.faces.openai import model, models, operations
 
 #: `2024-10-21`, `2025-04-01-preview`, and v1's words. Any date is taken: the answers do not depend on it.
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?|preview|latest|v1")
@@ -39,6 +39,12 @@ async def embeddings(visit: Visit) -> None:
     await _answer(visit, "openai-embeddings")
 
 
+async def responses(visit: Visit) -> None:
+    """POST /openai/responses"""
+    _check_version(visit)
+    await answer_call(visit, "openai-responses")
+
+
 def encode_error(error: FarthingError) -> bytes:
     """`{"error": {"code", "message", …}}`; a filtered prompt has Azure's `innererror`."""
     fields: dict[str, object] = {
@@ -54,6 +60,16 @@ def encode_error(error: FarthingError) -> bytes:
 
 
 async def _answer(visit: Visit, dialect: str) -> None:
+    _check_version(visit)
+    deployment = visit.parameters["deployment"]
+
+    def fill(head: Head) -> Head:
+        return msgspec.structs.replace(head, model=deployment)
+
+    await answer_call(visit, dialect, fill=fill)
+
+
+def _check_version(visit: Visit) -> None:
     version = visit.exchange.query("api-version")
     if version is None or not _API_VERSION.fullmatch(version):
         raise BadRequestError(
@@ -61,12 +77,6 @@ async def _answer(visit: Visit, dialect: str) -> None:
             hint="Add one such as ?api-version=2024-10-21, or use the path /openai/v1, which needs none.",
             param="api-version",
         )
-    deployment = visit.parameters["deployment"]
-
-    def fill(head: Head) -> Head:
-        return msgspec.structs.replace(head, model=deployment)
-
-    await answer_call(visit, dialect, fill=fill)
 
 
 def _read_key(exchange: Exchange) -> str | None:
@@ -99,5 +109,19 @@ FACE = Face(
             summary="Embed texts at a named deployment",
         ),
         *operations("/openai/v1"),
+        # The classic paths that name no deployment.
+        Operation(
+            method="POST",
+            path="/openai/responses",
+            handle=responses,
+            summary="Responses, whole or streamed",
+        ),
+        Operation(
+            method="GET",
+            path="/openai/models",
+            handle=models,
+            summary="List the models that this key may call",
+        ),
+        Operation(method="GET", path="/openai/models/{model}", handle=model, summary="One model"),
     ),
 )
