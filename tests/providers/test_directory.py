@@ -96,7 +96,7 @@ def test_an_unknown_name_is_told_with_its_neighbours() -> None:
     assert caught.value.param == "model"
 
 
-def test_a_negotiated_price_wins_and_provisioned_tokens_are_free() -> None:
+def test_a_negotiated_price_wins_and_a_provisioned_one_keeps_what_its_spill_over_costs() -> None:
     settings = Settings(
         providers=TWO,
         deployments={
@@ -118,7 +118,8 @@ def test_a_negotiated_price_wins_and_provisioned_tokens_are_free() -> None:
     assert found["own"].price.standard.input == 1_100_000
     assert found["own"].price.source == "EA"
     assert found["ptu"].price is not None
-    assert found["ptu"].price.standard.output == 0
+    assert found["ptu"].is_provisioned
+    assert found["ptu"].price.standard.output > 0
     assert found["ptu"].provisioned_hourly_nanodollars == 50_000_000_000
 
 

@@ -14,6 +14,7 @@ from farthing.accounts.budgets import Alert
 from farthing.base.clock import Clock
 from farthing.base.config.secrets import resolve_secret
 from farthing.base.config.settings import Alerts as AlertSettings
+from farthing.core.errors import ConfigError
 from farthing.core.money import format_dollars
 
 _log = logging.getLogger("farthing.alerts")
@@ -66,7 +67,11 @@ class Alerts:
         import aiohttp
 
         body = msgspec.json.encode({"event": "budget.alert", **msgspec.to_builtins(alert)})
-        headers = {"content-type": "application/json", **self._signature(body)}
+        try:
+            headers = {"content-type": "application/json", **self._signature(body)}
+        except ConfigError as error:
+            _log.error("The alert for budget '%s' was not sent: %s", alert.budget, error)
+            return
         pause, why = _PAUSE_S, ""
         for _ in range(self._settings.max_tries):
             try:

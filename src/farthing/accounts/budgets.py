@@ -14,6 +14,7 @@ from farthing.core.errors import BudgetExceededError
 from farthing.core.money import format_dollars
 
 Span = Literal["day", "week", "month", "total"]
+_DAY_S = 86_400
 _WINDOW_NAMES = {"day": "today", "week": "this week", "month": "this month", "total": "in all"}
 
 
@@ -87,6 +88,15 @@ def window_start(span: Span, at_s: float) -> int:
     return int(moment.timestamp())
 
 
+def window_end(span: Span, start_at: int) -> int | None:
+    """The first second after the window that begins at `start_at`; None: it has no end."""
+    if span == "total":
+        return None
+    if span == "month":  # the 1st plus 32 days is in the next month, whichever it is
+        return window_start("month", start_at + 32 * _DAY_S)
+    return start_at + (7 if span == "week" else 1) * _DAY_S
+
+
 #: What counts for a budget's new window (by its first second) already: nanodollars spent, and those held
 #: by calls under way, whose holds join the window; asked once for each new window.
 Spent = Callable[[Budget, int], Work[tuple[int, int]]]
@@ -95,16 +105,36 @@ Spent = Callable[[Budget, int], Work[tuple[int, int]]]
 def hold(
     budgets: Iterable[Budget], nanodollars: int, at_s: float, spent: Spent
 ) -> Work[list[Window]]:
-    """Hold the amount in every budget. All or nothing. Raises BudgetExceededError."""
+    """Hold the amount in every budget. All or nothing. Raises BudgetExceededError.
+
+    Windows are taken in the order of their budgets' names, so that two units never wait for each other.
+    """
     windows = []
-    for budget in budgets:
+    for budget in sorted(budgets, key=lambda each: each.name):
         window = Window(budget.name, window_start(budget.window, at_s))
         if not (yield from _take(budget, window, nanodollars)):
-            is_new = yield from _begin(budget, window, spent)
+            is_new = yield from begin(budget, window, spent)
             if not is_new or not (yield from _take(budget, window, nanodollars)):
                 raise (yield from _refusal(budget, window, nanodollars))
         windows.append(window)
     return windows
+
+
+def hold_more(budgets: Iterable[Budget], windows: Iterable[Window], nanodollars: int) -> Work[None]:
+    """Hold more in windows that hold already. Raises BudgetExceededError.
+
+    A window whose budget has changed since is begun anew by the next call; there is nothing to ask it.
+    """
+    by_name = {budget.name: budget for budget in budgets}
+    for window in windows:
+        budget = by_name.get(window.budget)
+        rows = yield Query(
+            "SELECT scope FROM budget_windows WHERE budget = ? AND start_at = ?", window_key(window)
+        )
+        if budget is None or not rows or rows[0][0] != scope_of(budget):
+            yield from move([window], reserved=nanodollars, spent=0)
+        elif not (yield from _take(budget, window, nanodollars)):
+            raise (yield from _refusal(budget, window, nanodollars))
 
 
 def move(windows: Iterable[Window], *, reserved: int, spent: int) -> Work[None]:
@@ -129,6 +159,8 @@ def alerts(budgets: Iterable[Budget], windows: Iterable[Window]) -> Work[list[Al
             "SELECT spent, alerted FROM budget_windows WHERE budget = ? AND start_at = ?",
             window_key(window),
         )
+        if not rows:
+            continue  # the budget has changed: its window is begun anew by the next call
         spent, alerted = rows[0]
         passed = [
             p for p in budget.alert_at if alerted < p and spent * 100 >= p * budget.nanodollars
@@ -171,28 +203,41 @@ def rule_of(budget: Budget) -> str:
     ).decode()
 
 
+def scope_of(budget: Budget) -> str:
+    """Which calls count, as JSON: a window that was counted otherwise is counted anew."""
+    return msgspec.json.encode(
+        [budget.window, budget.key, budget.team, budget.model, budget.tag]
+    ).decode()
+
+
+def begin(budget: Budget, window: Window, spent: Spent) -> Work[bool]:
+    """Count a window up from the ledger and the holds; False when it is counted already."""
+    scope = scope_of(budget)
+    present = yield Query(
+        "SELECT scope FROM budget_windows WHERE budget = ? AND start_at = ?", window_key(window)
+    )
+    if present and present[0][0] == scope:
+        return False
+    yield Query(
+        "DELETE FROM budget_windows WHERE budget = ? AND start_at = ? AND scope <> ?",
+        (*window_key(window), scope),
+    )
+    so_far, held = yield from spent(budget, window.start_at)
+    yield Query(
+        "INSERT INTO budget_windows (budget, start_at, scope, spent, reserved, alerted) "
+        "VALUES (?, ?, ?, ?, ?, 0) ON CONFLICT (budget, start_at) DO NOTHING",
+        (*window_key(window), scope, so_far, held),
+    )
+    return True
+
+
 def _take(budget: Budget, window: Window, nanodollars: int) -> Work[bool]:
     rows = yield Query(
         "UPDATE budget_windows SET reserved = reserved + ? WHERE budget = ? AND start_at = ? "
-        "AND spent + reserved + ? <= ? RETURNING spent",
-        (nanodollars, *window_key(window), nanodollars, budget.nanodollars),
+        "AND scope = ? AND spent + reserved + ? <= ? RETURNING spent",
+        (nanodollars, *window_key(window), scope_of(budget), nanodollars, budget.nanodollars),
     )
     return bool(rows)
-
-
-def _begin(budget: Budget, window: Window, spent: Spent) -> Work[bool]:
-    present = yield Query(
-        "SELECT spent FROM budget_windows WHERE budget = ? AND start_at = ?", window_key(window)
-    )
-    if present:
-        return False
-    so_far, held = yield from spent(budget, window.start_at)
-    yield Query(
-        "INSERT INTO budget_windows (budget, start_at, spent, reserved, alerted) "
-        "VALUES (?, ?, ?, ?, 0) ON CONFLICT (budget, start_at) DO NOTHING",
-        (*window_key(window), so_far, held),
-    )
-    return True
 
 
 def _refusal(budget: Budget, window: Window, nanodollars: int) -> Work[BudgetExceededError]:

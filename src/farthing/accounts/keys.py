@@ -38,7 +38,10 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
-    """A key without its secret. Times are unix seconds."""
+    """A key without its secret. Times are unix seconds.
+
+    old_expires_at: until then the secret from before the last rotation is good as well.
+    """
 
     id: str
     name: str
@@ -48,6 +51,7 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int = 0
     expires_at: int | None = None
     revoked_at: int | None = None
+    old_expires_at: int | None = None
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,7 @@ class Keys:
         self._database = database
         self._clock = clock
         self._by_digest: dict[bytes, Key] = {}
+        self._by_old_digest: dict[bytes, Key] = {}
         self._version = -1
         self._looked_at = -REFRESH_S
 
@@ -80,9 +85,7 @@ class Keys:
         expires_at: int | None = None,
     ) -> NewKey:
         """Make a key. Raises ConflictError when a living key has that name."""
-        secret = PREFIX + base64.urlsafe_b64encode(
-            self._clock.token_bytes(SECRET_BYTES)
-        ).decode().rstrip("=")
+        secret = self._new_secret()
         key = Key(
             id=self._clock.new_id("key"),
             name=name,
@@ -112,32 +115,38 @@ class Keys:
         hint = did_you_mean(name_or_id, names) or "`farthing keys list` shows them."
         raise NotFoundError(f"There is no key '{name_or_id}'.", hint=hint)
 
-    async def revoke(self, name_or_id: str, *, after_s: int = 0) -> Key:
-        """End a key now, or after a grace. Raises NotFoundError."""
+    async def revoke(self, name_or_id: str) -> Key:
+        """End a key now, with all its secrets. Raises NotFoundError."""
         key = await self.find(name_or_id)
         now = int(self._clock.now())
 
         def work() -> Work[None]:
-            if after_s:
-                yield Query("UPDATE keys SET expires_at = ? WHERE id = ?", (now + after_s, key.id))
-            else:
-                yield Query("UPDATE keys SET revoked_at = ? WHERE id = ?", (now, key.id))
+            yield Query("UPDATE keys SET revoked_at = ? WHERE id = ?", (now, key.id))
             yield _CHANGED
 
         await self._database.write(work)
         await self.refresh(now=True)
-        return key
+        return msgspec.structs.replace(key, revoked_at=now)
 
     async def rotate(self, name_or_id: str, *, grace_s: int) -> NewKey:
-        """A new secret for the same name; the old one stays good for `grace_s`. Raises NotFoundError."""
-        old = await self.find(name_or_id)
-        retired = f"{old.name} (until rotated)"
-        await self._database.write(lambda: _rename(old.id, retired))
-        fresh = await self.create(
-            old.name, role=old.role, team=old.team, scope=old.scope, expires_at=old.expires_at
-        )
-        await self.revoke(old.id, after_s=grace_s)
-        return fresh
+        """A new secret for the same key; the old one stays good for `grace_s`, seconds.
+
+        The key keeps its id and name, so budgets and reports go on. Raises NotFoundError.
+        """
+        key = await self.find(name_or_id)
+        secret = self._new_secret()
+        until = int(self._clock.now()) + grace_s
+
+        def work() -> Work[None]:
+            yield Query(
+                "UPDATE keys SET old_digest = digest, old_expires_at = ?, digest = ? WHERE id = ?",
+                (until, _digest(secret), key.id),
+            )
+            yield _CHANGED
+
+        await self._database.write(work)
+        await self.refresh(now=True)
+        return NewKey(key=msgspec.structs.replace(key, old_expires_at=until), secret=secret)
 
     async def refresh(self, *, now: bool = False) -> None:
         """Read the keys again if another process changed them; at most once a second unless `now`."""
@@ -148,8 +157,15 @@ class Keys:
         rows = await self._database.read("SELECT value FROM counters WHERE name = 'keys'")
         if rows[0][0] != self._version:
             listed = await self._database.read(f"{_SELECT_WITH_DIGEST}")
-            self._by_digest = {bytes(row[-1]): _key(row) for row in listed}
+            self._by_digest = {bytes(row[-2]): _key(row) for row in listed}
+            self._by_old_digest = {
+                bytes(row[-1]): _key(row) for row in listed if row[-1] is not None
+            }
             self._version = rows[0][0]
+
+    def _new_secret(self) -> str:
+        entropy = self._clock.token_bytes(SECRET_BYTES)
+        return PREFIX + base64.urlsafe_b64encode(entropy).decode().rstrip("=")
 
     @property
     def is_empty(self) -> bool:
@@ -165,6 +181,13 @@ class Keys:
         """The key with this secret. Raises AuthenticationError saying why it is not good."""
         digest = _digest(secret)
         key = self._by_digest.get(digest)
+        if key is None and digest in self._by_old_digest:
+            key = self._by_old_digest[digest]
+            if (key.old_expires_at or 0) <= self._clock.now():
+                raise AuthenticationError(
+                    f"This secret of the API key '{key.name}' was replaced, and its grace is over.",
+                    hint="Use the secret that the rotation printed.",
+                )
         if key is None or not compare_digest(_digest(secret), digest):
             raise AuthenticationError(
                 "This API key is not known here.",
@@ -212,9 +235,9 @@ def check_scope(caller: Caller, *, model: str, face: str | None) -> None:
         )
 
 
-_COLUMNS = "id, name, role, team, scope, created_at, expires_at, revoked_at"
+_COLUMNS = "id, name, role, team, scope, created_at, expires_at, revoked_at, old_expires_at"
 _SELECT = f"SELECT {_COLUMNS} FROM keys"  # noqa: S608 -- constants only
-_SELECT_WITH_DIGEST = f"SELECT {_COLUMNS}, digest FROM keys"  # noqa: S608 -- constants only
+_SELECT_WITH_DIGEST = f"SELECT {_COLUMNS}, digest, old_digest FROM keys"  # noqa: S608 -- constants only
 _CHANGED = Query("UPDATE counters SET value = value + 1 WHERE name = 'keys'")
 
 
@@ -241,10 +264,6 @@ def _insert(key: Key, digest: bytes) -> Work[None]:
     yield _CHANGED
 
 
-def _rename(key_id: str, name: str) -> Work[None]:
-    yield Query("UPDATE keys SET name = ? WHERE id = ?", (name, key_id))
-
-
 def _key(row: Row) -> Key:
     return Key(
         id=row[0],
@@ -255,6 +274,7 @@ def _key(row: Row) -> Key:
         created_at=row[5],
         expires_at=row[6],
         revoked_at=row[7],
+        old_expires_at=row[8],
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
 from farthing.accounts.budgets import Budget
+from farthing.accounts.packing import pack_id, pack_request, unpack_id, unpack_request
 from farthing.base.storage import Query, Row, Work
 from farthing.core.calls import AttemptRecord, CallRecord
 from farthing.core.usage import Usage
@@ -108,7 +109,7 @@ def append(entries: Iterable[Entry]) -> Work[None]:
                 msgspec.msgpack.encode(rare) if rare else None,
                 entry.nanodollars,
                 entry.flags,
-                entry.request_id,
+                None if entry.request_id is None else pack_request(entry.request_id),
             ),
         )
 
@@ -141,16 +142,27 @@ LEFT JOIN names g ON g.id = l.tags
 """
 
 
-def select(since: float | None = None, until: float | None = None) -> Query:
-    """All rows of a span, oldest first, as `entry` reads them."""
-    low = 0 if since is None else int(since * 1000)
-    high = 1 << 62 if until is None else int(until * 1000)
-    return Query(f"{_SELECT} WHERE l.at >= ? AND l.at < ? ORDER BY l.id", (low, high))
+#: Rows of an export that are read together.
+PAGE = 5_000
+
+
+def page(after: int, *, since: float | None = None, until: float | None = None) -> Query:
+    """The next rows of a span behind the row number `after`, each with its number at the end."""
+    columns, _, rest = _SELECT.partition("FROM")
+    return Query(
+        f"{columns}, l.id FROM{rest} WHERE l.id > ? AND l.at >= ? AND l.at < ? ORDER BY l.id LIMIT ?",
+        (after, *_span(since, until), PAGE),
+    )
 
 
 def select_call(call_id: str) -> Query:
     """The rows of one call."""
     return Query(f"{_SELECT} WHERE l.call = ? ORDER BY l.id", (pack_id(call_id),))
+
+
+def select_row(number: int) -> Query:
+    """One row by its number."""
+    return Query(f"{_SELECT} WHERE l.id = ?", (number,))
 
 
 def entry(row: Row) -> Entry:
@@ -177,7 +189,7 @@ def entry(row: Row) -> Entry:
         ),
         nanodollars=row[11],
         flags=row[12],
-        request_id=row[13],
+        request_id=unpack_request(row[13]),
     )
 
 
@@ -197,12 +209,13 @@ _GROUPS = {
 def sums(query: SpendQuery) -> Query:
     """The sums by group; `spend_rows` reads them."""
     group = _GROUPS[query.by]
-    low = 0 if query.since is None else int(query.since * 1000)
-    high = 1 << 62 if query.until is None else int(query.until * 1000)
+    low, high = _span(query.since, query.until)
+    calls = f"CASE WHEN (l.flags & {PROVISIONED}) = 0 THEN l.call END"
+    simulated = f"CASE WHEN (l.flags & {SIMULATED}) <> 0 THEN l.nanodollars ELSE 0 END"
+    estimated = f"CASE WHEN (l.flags & {ESTIMATED}) <> 0 THEN l.call END"
     return Query(
-        f"SELECT {group}, count(DISTINCT l.call), sum(l.input), sum(l.cached), sum(l.output), "  # noqa: S608
-        f"sum(l.nanodollars), sum(CASE WHEN (l.flags & {SIMULATED}) <> 0 THEN l.nanodollars ELSE 0 END), "
-        f"count(DISTINCT CASE WHEN (l.flags & {ESTIMATED}) <> 0 THEN l.call END) "
+        f"SELECT {group}, count(DISTINCT {calls}), sum(l.input), sum(l.cached), sum(l.output), "  # noqa: S608
+        f"sum(l.nanodollars), sum({simulated}), count(DISTINCT {estimated}) "
         "FROM ledger l JOIN names k ON k.id = l.key_id JOIN names m ON m.id = l.model "
         "LEFT JOIN names t ON t.id = l.team LEFT JOIN names p ON p.id = l.place "
         "LEFT JOIN names g ON g.id = l.tags "
@@ -237,43 +250,45 @@ def spend_rows(by: By, rows: Sequence[Row]) -> list[SpendRow]:
     return sorted(made, key=lambda row: (-row.nanodollars, row.name))
 
 
-def spent(budget: Budget, since: int, key_names: dict[str, str]) -> Work[int]:
-    """Nanodollars of the ledger that count for a budget since a moment."""
-    total = 0
-    for row in (yield select(since=since)):
-        each = entry(row)
-        name = key_names.get(each.key_id, each.key_id)
-        if (
-            (budget.key is None or budget.key in (each.key_id, name))
-            and (budget.team is None or budget.team == each.team)
-            and (budget.model is None or budget.model == each.model)
-            and (budget.tag is None or budget.tag in each.tags)
-        ):
-            total += each.nanodollars
-    return total
+_IDS = "SELECT id FROM names"
 
 
-_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-_VALUES = {character: value for value, character in enumerate(_CROCKFORD)}
+def spent(budget: Budget, since: int, until: int | None, key_names: Mapping[str, str]) -> Work[int]:
+    """Nanodollars of the ledger that count for a budget in a span, unix seconds.
+
+    Provisioned fees count for none: no call causes them, so no refused call could save them.
+    """
+    low, high = _span(since, until)
+    conditions = ""
+    params: list[Any] = [low, high]
+    names: list[tuple[str, str, list[str]]] = []
+    if budget.key is not None:
+        ids = [key_id for key_id, name in key_names.items() if name == budget.key]
+        names.append(("l.key_id", "key", [*ids, budget.key]))
+    if budget.team is not None:
+        names.append(("l.team", "team", [budget.team]))
+    if budget.model is not None:
+        names.append(("l.model", "model", [budget.model]))
+    for column, kind, values in names:
+        marks = ", ".join("?" * len(values))
+        conditions += f" AND {column} IN ({_IDS} WHERE kind = '{kind}' AND name IN ({marks}))"
+        params += values
+    rows = yield Query(
+        "SELECT g.name, sum(l.nanodollars) FROM ledger l LEFT JOIN names g ON g.id = l.tags "  # noqa: S608
+        f"WHERE l.at >= ? AND l.at < ? AND (l.flags & {PROVISIONED}) = 0{conditions} GROUP BY g.name",
+        tuple(params),
+    )
+    return sum(
+        int(amount)
+        for tags, amount in rows
+        if budget.tag is None or (tags and budget.tag in msgspec.json.decode(tags))
+    )
 
 
-def pack_id(call_id: str) -> bytes:
-    """A call's id in 16 bytes; ids of another form as they are."""
-    _, _, digits = call_id.rpartition("_")
-    if len(digits) != 26 or not call_id.startswith("call_") or not set(digits) <= set(_CROCKFORD):
-        return call_id.encode()
-    number = 0
-    for digit in digits:
-        number = number << 5 | _VALUES[digit]
-    return number.to_bytes(17, "big")[1:] if number < 1 << 128 else call_id.encode()
-
-
-def unpack_id(packed: bytes) -> str:
-    """The id that `pack_id` packed."""
-    if len(packed) != 16:
-        return packed.decode()
-    number = int.from_bytes(packed, "big")
-    return "call_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))
+def _span(since: float | None, until: float | None) -> tuple[int, int]:
+    """Unix seconds → milliseconds, the end exclusive."""
+    low = 0 if since is None else int(since * 1000)
+    return low, (1 << 62 if until is None else int(until * 1000))
 
 
 def _entry(record: CallRecord, attempt: AttemptRecord | None, flags: int) -> Entry:

@@ -17,11 +17,12 @@ MIGRATIONS = (
             """CREATE TABLE keys (
                 id TEXT PRIMARY KEY, name TEXT NOT NULL, digest BLOB NOT NULL UNIQUE,
                 role TEXT NOT NULL, team TEXT, scope TEXT NOT NULL, created_at INTEGER NOT NULL,
-                expires_at INTEGER, revoked_at INTEGER)""",
+                expires_at INTEGER, revoked_at INTEGER, old_digest BLOB, old_expires_at INTEGER)""",
             """CREATE TABLE budgets (
                 name TEXT PRIMARY KEY, nanodollars INTEGER NOT NULL, rule TEXT NOT NULL)""",
             """CREATE TABLE budget_windows (
-                budget TEXT NOT NULL, start_at INTEGER NOT NULL, spent INTEGER NOT NULL,
+                budget TEXT NOT NULL, start_at INTEGER NOT NULL, scope TEXT NOT NULL,
+                spent INTEGER NOT NULL,
                 reserved INTEGER NOT NULL, alerted INTEGER NOT NULL, PRIMARY KEY (budget, start_at))""",
             """CREATE TABLE reservations (
                 call BLOB PRIMARY KEY, instance TEXT NOT NULL, state TEXT NOT NULL,
@@ -33,7 +34,7 @@ MIGRATIONS = (
                 key_id INTEGER NOT NULL, team INTEGER, model INTEGER NOT NULL, place INTEGER,
                 tags INTEGER, input INTEGER NOT NULL, output INTEGER NOT NULL,
                 cached INTEGER NOT NULL, rest BLOB, nanodollars INTEGER NOT NULL,
-                flags INTEGER NOT NULL, request TEXT)""",
+                flags INTEGER NOT NULL, request BLOB)""",
             "CREATE INDEX ledger_call ON ledger (call)",
             "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
             "INSERT INTO counters (name, value) VALUES ('keys', 0)",

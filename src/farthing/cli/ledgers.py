@@ -33,7 +33,6 @@ async def _accounts() -> AsyncIterator[Accounts]:
     await database.open()
     try:
         accounts = Accounts(database, settings, clock=SystemClock(), environ=os.environ)
-        # Open holds belong to the gateway that may be running: they are not this command's to recover.
         await accounts.open(recover=False)
         try:
             yield accounts

@@ -143,6 +143,7 @@ class Gateway:
             detected=old.directory.detected,
         )
         await self.accounts.configure(settings)
+        self.accounts.charge_provisioned(directory.deployments.values())
         old.shared.cache.configure(settings.cache)
         self._snapshot = Snapshot(settings, directory, old.policy, old.shared)
         task = asyncio.create_task(_retire(old))
@@ -194,6 +195,7 @@ async def open_gateway(
             environ=environ,
             detected=detected,
         )
+        accounts.charge_provisioned(directory.deployments.values())
         shared = Shared(
             accounts=accounts,
             clock=clock,

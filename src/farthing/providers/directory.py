@@ -292,8 +292,6 @@ class Directory:
         price = self._price(table.provider, table.model, scope=table.scope)
         if table.price is not None:
             price = negotiated(table.price)
-        if table.is_provisioned:
-            price = FREE
         timeouts = None
         if table.first_byte_s is not None:
             common = self._timeouts

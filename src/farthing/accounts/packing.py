@@ -1,0 +1,60 @@
+"""Ids in few bytes: our calls' and the providers' requests', as the ledger stores them."""
+
+from __future__ import annotations
+
+_CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUES = {character: value for value, character in enumerate(_CROCKFORD)}
+
+
+def pack_id(call_id: str) -> bytes:
+    """A call's id in 16 bytes; ids of another form as they are."""
+    _, _, digits = call_id.rpartition("_")
+    if len(digits) != 26 or not call_id.startswith("call_") or not set(digits) <= set(_CROCKFORD):
+        return _other(call_id)
+    number = 0
+    for digit in digits:
+        number = number << 5 | _VALUES[digit]
+    return number.to_bytes(17, "big")[1:] if number < 1 << 128 else _other(call_id)
+
+
+def _other(call_id: str) -> bytes:
+    packed = call_id.encode()
+    return packed + b"\0" if len(packed) == 16 else packed
+
+
+def unpack_id(packed: bytes) -> str:
+    """The id that `pack_id` packed."""
+    if len(packed) != 16:
+        return packed.decode().removesuffix("\0")
+    number = int.from_bytes(packed, "big")
+    return "call_" + "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))
+
+
+_UUID, _REQ_HEX = b"\x00", b"\x01"
+
+
+def pack_request(request_id: str) -> bytes:
+    """A provider's request id; the two commonest forms (a UUID, `req_` and 32 hex digits) in 17 bytes."""
+    try:
+        if len(request_id) == 36 and request_id.count("-") == 4 and request_id.islower():
+            packed = _UUID + bytes.fromhex(request_id.replace("-", ""))
+        elif len(request_id) == 36 and request_id.startswith("req_"):
+            packed = _REQ_HEX + bytes.fromhex(request_id[4:])
+        else:
+            packed = request_id.encode()
+    except ValueError:
+        packed = request_id.encode()
+    return packed if unpack_request(packed) == request_id else request_id.encode()
+
+
+def unpack_request(packed: bytes | None) -> str | None:
+    """The id that `pack_request` packed."""
+    if packed is None:
+        return None
+    packed = bytes(packed)
+    if len(packed) != 17 or packed[:1] not in (_UUID, _REQ_HEX):
+        return packed.decode()
+    digits = packed[1:].hex()
+    if packed[:1] == _REQ_HEX:
+        return "req_" + digits
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
