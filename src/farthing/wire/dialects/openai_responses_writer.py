@@ -18,7 +18,6 @@ from farthing.core.chat import (
 )
 from farthing.core.errors import FarthingError
 from farthing.core.usage import Usage
-from farthing.wire.dialects._seals import is_sealed
 from farthing.wire.dialects.openai_errors import error_json
 from farthing.wire.dialects.openai_responses_answer import (
     logprobs_of,
@@ -52,7 +51,8 @@ class Writer:
     """Writes one stream for a client; only choice 0 can be said here.
 
     Messages and reasoning are closed when another item begins. Calls stay open until the end, since
-    another vendor may still send arguments of an earlier one. A failure is an `error` event that carries
+    another vendor may still send arguments of an earlier one. A call's own sealed signature has no place
+    here (Google's codec knows what to send in its stead). A failure is an `error` event that carries
     its words twice: flat, as the API documents it, and behind `error`, which makes the official clients
     raise (openai 2.54.0, _streaming.py, 2026-11-24). No `response.completed` follows it.
     """
@@ -228,11 +228,6 @@ class Writer:
         opened = self._calls.get(delta.index)
         if opened is None:
             out = self._close()
-            seal = delta.signature
-            if seal is not None and is_sealed(seal):
-                # The call's sealed thought goes before it, as reasoning does in this dialect.
-                out += self._think(ReasoningDelta(signature=seal, part=-1 - delta.index))
-                out += self._close()
             number = f"{self._id}_{len(self._output)}"
             item: Json = {
                 "id": f"fc_{number}",
