@@ -25,7 +25,7 @@ from benchmarks._harness import FARTHING, ROOT, free_port, process
 from benchmarks._laws import Balance, balance, invoice_rows
 from farthing.accounts.accounts import Accounts
 from farthing.base.clock import SystemClock
-from farthing.base.config.settings import Settings, Storage
+from farthing.base.config.settings import Budget, Settings, Storage
 from farthing.base.storage import connect
 from farthing.core.errors import ConfigError
 from farthing.sim.invoice import Row
@@ -35,6 +35,8 @@ from farthing.wire.dialects import codec, dialects
 _LIVES_S = (0.1, 0.9)
 #: One of so many kills strikes a gateway that is just starting.
 _EARLY = 12
+#: A budget that counts every call and refuses none.
+_BUDGET_DOLLARS = 100_000
 #: The longest that a start may take before the proof gives up, seconds.
 _START_S = 60.0
 
@@ -71,7 +73,7 @@ unconfirmed_hold_s = 1e9
 [breaker]
 failures = 1000
 [budgets.all]
-dollars = 100000
+dollars = {dollars}
 window = "total"
 [routes.mixed]
 deployments = [{names}]
@@ -167,11 +169,12 @@ async def _judge(
     complete = [
         json.loads(line)["call"] for line in (folder / "complete.jsonl").read_text().splitlines()
     ]
-    settings = Settings(storage=Storage(url=storage))
+    budgets = {"all": Budget(dollars=_BUDGET_DOLLARS, window="total")}
+    settings = Settings(storage=Storage(url=storage), budgets=budgets)
     database = connect(settings.storage)
     await database.open()
     accounts = Accounts(database, settings, clock=SystemClock(), environ={})
-    await accounts.open(recover=False)
+    await accounts.open()
     try:
         entries = await accounts.entries()
         # A call has one row for each try that was billed; the provider's request id tells them apart.
@@ -241,7 +244,7 @@ def _write_settings(
     folder: Path, storage: str, port: int, regions: dict[str, dict[str, str]]
 ) -> None:
     names = ", ".join(f'"{name}-m"' for name in regions)
-    text = _SETTINGS.format(port=port, storage=storage, names=names)
+    text = _SETTINGS.format(port=port, storage=storage, names=names, dollars=_BUDGET_DOLLARS)
     for name, region in regions.items():
         url = region["base_url"] if name == "openai" else region["url"]
         text += _PROVIDER.format(name=name, url=url)
