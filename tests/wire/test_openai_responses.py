@@ -494,7 +494,9 @@ class TestAnswers:
                 read_body(whole)
             assert "canary" not in str(caught.value)
 
-    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"<html>", b"{}", b'{"output":7}'])
+    @pytest.mark.parametrize(
+        "body", [b"", b"{", b"[]", b"<html>", b"{}", b'{"id":"r"}', b'{"output":7}']
+    )
     def test_no_answer_is_a_protocol_error(self, body: bytes) -> None:
         for read_body in (CODEC.tally, CODEC.decode_response):
             with pytest.raises(UpstreamProtocolError):

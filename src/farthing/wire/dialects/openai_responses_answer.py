@@ -284,7 +284,7 @@ class _Details(msgspec.Struct):
 
 
 class _Answer(msgspec.Struct):
-    output: list[_OutputItem] = []
+    output: list[_OutputItem] | None = None
     status: str | None = None
     error: ErrorFields | None = None
     incomplete_details: _Details | None = None
@@ -306,7 +306,7 @@ def tally(body: bytes) -> Tally:
         raise UpstreamProtocolError(f"The provider's answer is no {NAME} response.") from None
     if answer.error is not None or answer.status == "failed":
         raise failure_of(answer.error or ErrorFields())
-    if answer.id is None:
+    if answer.id is None or answer.output is None:
         raise UpstreamProtocolError(f"The provider's answer is no {NAME} response.")
     reason = answer.incomplete_details.reason if answer.incomplete_details else None
     has_calls = any(item.type == "function_call" for item in answer.output)
