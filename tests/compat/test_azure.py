@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -59,6 +61,20 @@ def test_a_tool_is_called(client: Any, model: str) -> None:
     )
     assert made.choices[0].message.tool_calls[0].function.arguments == '{"city":"simulated"}'
     assert made.choices[0].finish_reason == "tool_calls"
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("named", [{}, {"model": None}, {"model": "gpt-35-turbo"}])
+def test_the_classic_path_alone_names_the_deployment(
+    house: House, model: str, named: dict[str, object]
+) -> None:
+    request = urllib.request.Request(
+        f"{house.url}/openai/deployments/{model}/chat/completions?api-version=2024-10-21",
+        data=json.dumps({"messages": SAY, **named}).encode(),
+        headers={"api-key": house.key, "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        assert json.load(reply)["choices"][0]["message"]["content"] == ANSWER
 
 
 def test_azures_filter_annotations_arrive(client: Any) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.wire.spans import with_model
+from farthing.wire.spans import put_model, with_model
 
 WORDS = st.sampled_from(["model", 'say "model"', "mo\\del", "\\", "é\u2028", "", "messages"])
 VALUES = st.recursive(
@@ -62,3 +62,29 @@ class TestWithModel:
     )
     def test_a_body_without_a_top_level_model_is_left_alone(self, body: bytes) -> None:
         assert with_model(body, "new") == body
+
+
+class TestPutModel:
+    @pytest.mark.parametrize(
+        ("body", "expected"),
+        [
+            (b'{"model":"a","x":1}', b'{"model":"new","x":1}'),
+            (b'{"x":1, "model": null}', b'{"x":1, "model": "new"}'),
+            (b' {"x":{"model":null}}', b'{"model":"new","x":{"model":null}}'),
+            (b"{ }", b'{"model":"new" }'),
+            (b"[{}]", b"[{}]"),
+            (b"", b""),
+        ],
+    )
+    def test_a_model_is_replaced_or_comes_first(self, body: bytes, expected: bytes) -> None:
+        assert put_model(body, "new") == expected
+
+    @given(st.dictionaries(WORDS, VALUES, max_size=4), st.text(max_size=8))
+    def test_the_meaning_of_every_other_field_stays(
+        self, fields: dict[str, object], model: str
+    ) -> None:
+        fields = {name: value for name, value in fields.items() if name != "model"}
+        assert json.loads(put_model(json.dumps(fields).encode(), model)) == {
+            **fields,
+            "model": model,
+        }

@@ -1,4 +1,4 @@
-"""Replace the value of a JSON body's top-level `model` in place, byte for byte elsewhere."""
+"""Replace or add a JSON body's top-level `model` in place, byte for byte elsewhere."""
 
 from __future__ import annotations
 
@@ -40,6 +40,26 @@ def with_model(body: bytes, model: str) -> bytes:
     return b"".join((*pieces, body[kept:])) if pieces else body
 
 
+def put_model(body: bytes, model: str) -> bytes:
+    """As `with_model`, and for a body that has no model, or null, that one comes first.
+
+    Bytes that are no JSON object stay so.
+    """
+    value = msgspec.json.encode(model)
+    pieces: list[bytes] = []
+    kept = 0
+    for start, end in _model_spans(body, null=True):
+        pieces += (body[kept:start], value)
+        kept = end
+    if pieces:
+        return b"".join((*pieces, body[kept:]))
+    inside = body.lstrip()[1:]
+    if not body.lstrip().startswith(b"{"):
+        return body
+    comma = b"" if inside.lstrip().startswith(b"}") else b","
+    return b'{"model":' + value + comma + inside
+
+
 def _only_span(body: bytes) -> tuple[int, int] | None:
     """The span, found without a scan in Python, when the key stands only once and unescaped.
 
@@ -60,7 +80,7 @@ def _has_model(body: bytes) -> bool:
         return False  # not a body whose head was read; the scan leaves alone what it cannot place
 
 
-def _model_spans(body: bytes) -> Iterator[tuple[int, int]]:
+def _model_spans(body: bytes, *, null: bool = False) -> Iterator[tuple[int, int]]:
     depth, awaited = 0, -1
     for token in _TOKEN.finditer(body):
         start = token.start()
@@ -72,6 +92,8 @@ def _model_spans(body: bytes) -> Iterator[tuple[int, int]]:
                 yield token.span()
             elif _is_model(token.group()) and (colon := _COLON.match(body, token.end())):
                 awaited = colon.end()
+                if null and body.startswith(b"null", awaited):
+                    yield awaited, awaited + len(b"null")
         else:
             depth += 1 if mark in _OPENING else -1
 

@@ -6,11 +6,11 @@ import re
 
 import msgspec
 
-from farthing.core.calls import Head
 from farthing.core.errors import BadRequestError, ContentFilteredError, FarthingError
 from farthing.server.exchange import Exchange
 from farthing.server.faces.face import Face, Operation, Visit, answer_call, bearer
 from farthing.server.faces.openai import model, models, operations
+from farthing.wire.spans import put_model
 
 #: `2024-10-21`, `2025-04-01-preview`, and v1's words. Any date is taken: the answers do not depend on it.
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-preview)?|preview|latest|v1")
@@ -62,11 +62,8 @@ def encode_error(error: FarthingError) -> bytes:
 async def _answer(visit: Visit, dialect: str) -> None:
     _check_version(visit)
     deployment = visit.parameters["deployment"]
-
-    def fill(head: Head) -> Head:
-        return msgspec.structs.replace(head, model=deployment)
-
-    await answer_call(visit, dialect, fill=fill)
+    # The path names the deployment; bodies have no model, a null, or any name at all.
+    await answer_call(visit, dialect, complete=lambda body: put_model(body, deployment))
 
 
 def _check_version(visit: Visit) -> None:

@@ -143,16 +143,18 @@ async def answer_call(
     visit: Visit,
     dialect: str,
     *,
+    complete: Callable[[bytes], bytes] = lambda body: body,
     fill: Callable[[Head], Head] = lambda head: head,
     framing: Callable[[], Framing] = Framing,
 ) -> None:
     """A model call from request to last byte.
 
-    fill: completes the head by what the path says. framing: how events are laid on the connection.
+    complete, fill: add to the body, or only to the head, what the path says. framing: how events are laid
+    on the connection.
     """
     exchange, gateway = visit.exchange, visit.gateway
     caller = await identify(visit)
-    body = await read_body(visit)
+    body = complete(await read_body(visit))
     head = fill(codec(dialect).head(body))
     if not head.model:
         raise BadRequestError(
