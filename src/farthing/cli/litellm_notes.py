@@ -92,8 +92,8 @@ WINDOWS = {"1d": "day", "24h": "day", "7d": "week", "1w": "week", "30d": "month"
 #: Keys that need nothing: Farthing does so always, or has no use for them.
 ALWAYS = {
     "litellm_settings.drop_params": (
-        "not needed: fields that another dialect cannot say are always dropped and listed in the "
-        "x-farthing-dropped header."
+        "not needed: what another dialect cannot say is left out and listed in the x-farthing-dropped "
+        "header, or refused where leaving it out would change the answer."
     ),
     "litellm_settings.modify_params": "not needed: requests are translated, never edited.",
     "litellm_settings.turn_off_message_logging": "not needed: no prompt or answer is ever logged.",
