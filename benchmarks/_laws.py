@@ -63,7 +63,8 @@ Dialect = Literal["openai-chat", "anthropic-messages"]
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """One call. leave_after: events after which the client hangs up; None: it reads to the end.
 
-    turns: turns of the loop before it starts. is_cut: the gateway dies while this call stands there.
+    turns: turns of the loop before it starts. cancel_after: turns after which the client is gone wherever
+    the call stands then. is_cut: the gateway dies while this call stands there.
     """
 
     dialect: Dialect
@@ -73,6 +74,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
     leave_after: int | None = None
     turns: int = 0
+    cancel_after: int | None = None
     is_cut: bool = False
 
     def request(self) -> Request:
@@ -149,6 +151,7 @@ def wishes() -> st.SearchStrategy[list[Wish]]:
         fault=st.none() | st.sampled_from([f for f in faults if not f.startswith("gzip_bomb")]),
         leave_after=st.none() | st.integers(0, 25),
         turns=st.integers(0, 20),
+        cancel_after=st.none() | st.integers(0, 400),
         is_cut=st.booleans(),
     )
     return st.lists(one, min_size=1, max_size=6)
@@ -162,7 +165,7 @@ async def run(calls: Sequence[Wish]) -> Found:
             died = asyncio.Event()
             standing = [asyncio.Event() for _ in calls]
             tasks = [
-                asyncio.create_task(_call(gateway, wish, here, died))
+                asyncio.create_task(_client(gateway, wish, here, died))
                 for wish, here in zip(calls, standing, strict=True)
             ]
             await asyncio.gather(*(event.wait() for event in standing))
@@ -283,6 +286,21 @@ async def world(
             yield gateway, provider
     finally:
         ticking.cancel()
+
+
+async def _client(
+    gateway: Gateway, wish: Wish, standing: asyncio.Event, died: asyncio.Event
+) -> None:
+    """One client, which may be gone before its answer has begun."""
+    call = asyncio.create_task(_call(gateway, wish, standing, died))
+    if wish.cancel_after is not None:
+        for _ in range(wish.cancel_after):
+            await asyncio.sleep(0)
+        call.cancel()
+    await asyncio.wait({call})
+    standing.set()
+    if not call.cancelled():
+        call.result()
 
 
 async def _call(gateway: Gateway, wish: Wish, standing: asyncio.Event, died: asyncio.Event) -> None:

@@ -18,6 +18,9 @@ def stream(**more: object) -> Wish:
 @given(calls=wishes())
 @example(calls=[stream(leave_after=n, is_cut=True) for n in range(6)])
 @example(calls=[stream(fault="missing_usage@last"), stream(fault="reset_mid_body@middle")])
+# A try that failed after its head is billed too: two lines of the invoice for one call.
+@example(calls=[stream(fault="reset_after_headers@first", leave_after=1, is_cut=True)] * 3)
+@example(calls=[stream(cancel_after=n) for n in range(0, 400, 70)])
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_ledger_and_holds_cover_the_invoice_and_equal_it_once_reconciled(calls: list[Wish]) -> None:
     assert asyncio.run(run(calls)).broken == []

@@ -9,7 +9,7 @@ import msgspec
 from farthing.accounts import holds, ledger
 from farthing.accounts.budgets import Budget, move
 from farthing.accounts.ledger import Entry
-from farthing.accounts.packing import unpack_id, unpack_request
+from farthing.accounts.packing import pack_id, unpack_id, unpack_request
 from farthing.base.storage import Query, Work
 from farthing.core.usage import Usage
 
@@ -66,6 +66,11 @@ class _Booked:
                     self.calls[call] += nanodollars
                     self.row_of_call.setdefault(call, number)
 
+    def note(self, call_id: str) -> Work[None]:
+        """The hold of this call has become a row, which further lines (its other tries) go by."""
+        rows = yield Query("SELECT max(id) FROM ledger WHERE call = ?", (pack_id(call_id),))
+        self.row_of_call[call_id] = rows[0][0]
+
 
 def reconcile(given: Iterable[InvoiceRow], budgets: Sequence[Budget]) -> Work[Reconciliation]:
     """Append what is missing, and decide the holds that the invoice names.
@@ -92,6 +97,7 @@ def reconcile(given: Iterable[InvoiceRow], budgets: Sequence[Budget]) -> Work[Re
                 settled += 1
         elif held.pop(call_id, False):
             yield from holds.confirm(call_id, line.nanodollars, request_id=line.request_id)
+            yield from booked.note(call_id)
             settled += 1
             difference += line.nanodollars
             continue
