@@ -223,7 +223,7 @@ def _priced(call: Call, steps: list[Deployment]) -> list[Deployment]:
     name = steps[0].name
     raise UnknownPriceError(
         f"The price of '{name}' is not known, so its cost could not be counted.",
-        hint=f"State it in farthing.toml under [deployments.{name}.price], or set "
+        hint=f'State it in farthing.toml: price = {{…}} under [deployments."{name}"], or set '
         'ledger.unknown_price = "zero_and_warn" to book such calls as zero.',
         deployment=name,
     )
