@@ -26,6 +26,12 @@ CHAT = {
 }
 #: The statuses that a provider may answer with instead of an answer.
 STATUSES = (400, 401, 404, 429, 500)
+#: Suffix of a model → the fault behind it.
+FAULTS = {str(status): f"status_{status}" for status in STATUSES} | {
+    "reset": "reset_mid_body@middle",
+    "failing": "error_in_stream@middle",
+    "early": "early_end@middle",
+}
 
 _REGIONS = {"openai": "openai", "azure": "azure", "anthropic": "anthropic", "google": "google"}
 _MODEL = 'price = {{ input = 1, output = 4{} }}\nsource = "made up"\ndate = "2026-11-24"\n'
@@ -147,10 +153,10 @@ def _settings(urls: dict[str, str]) -> str:
         ("google", "google", "/v1beta", ""),
     ):
         url = urls["azure" if name == "classic" else name] + path
-        for status in (None, *STATUSES):
-            fault = f'headers = {{ x-sim-fault = "status_{status}" }}' if status else ""
+        for suffix in (None, *FAULTS):
+            fault = f'headers = {{ x-sim-fault = "{FAULTS[suffix]}" }}' if suffix else ""
             lines += [
-                f"[providers.{_named(name, status)}]",
+                f"[providers.{_named(name, suffix)}]",
                 f'type = "{kind}"',
                 'key = "vendor-key"',
                 f'base_url = "{url}"',
@@ -168,8 +174,8 @@ def _settings(urls: dict[str, str]) -> str:
         lines += _deployment(model, provider, "plain", only)
         lines += _deployment(f"{model}-thinker", provider, "thinker", only)
         lines += _deployment(f"{model}-gone", provider, "gone", only)
-        for status in STATUSES:
-            lines += _deployment(_named(model, status), _named(provider, status), "plain", only)
+        for suffix in FAULTS:
+            lines += _deployment(_named(model, suffix), _named(provider, suffix), "plain", only)
     for name, provider in (("any", "openai"), ("azure", "azure"), ("azure-classic", "classic")):
         lines += _deployment(name, provider, "plain", "")
         lines += _deployment(f"{name}-embed", provider, "embed", 'kind = "embed"')
@@ -188,5 +194,5 @@ def _deployment(name: str, provider: str, remote: str, more: str) -> list[str]:
     ]
 
 
-def _named(name: str, status: int | None) -> str:
-    return name if status is None else f"{name}-{status}"
+def _named(name: str, suffix: str | None) -> str:
+    return name if suffix is None else f"{name}-{suffix}"

@@ -185,6 +185,14 @@ def test_a_vendors_error_has_the_class_that_the_client_knows(
     assert "Simulated" not in str(caught.value)
 
 
+@pytest.mark.parametrize("fault", ["reset", "failing", "early"])
+def test_an_answer_that_breaks_off_is_an_error_of_the_client(ask: Ask, fault: str) -> None:
+    # In a stream the head was 200 long ago: the vendor's own package must see our event for what it is.
+    with pytest.raises(Exception) as caught:
+        ask(Question(text="sim:long=60 Tell me of Ulm."), f"-{fault}")
+    assert type(caught.value).__module__.partition(".")[0] in ("openai", "anthropic", "google")
+
+
 def test_a_retired_model_is_not_found(ask: Ask, client: str) -> None:
     with pytest.raises(Exception) as caught:
         ask(Question(), "-gone")
