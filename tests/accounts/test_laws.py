@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from farthing.base.clock import FakeClock
 from farthing.core.errors import BudgetExceededError, ConflictError, NotFoundError
 from tests.accounts.books import ALICE, Books, books
 
+T = TypeVar("T")
 LIMIT = 1_000
 AMOUNTS = st.integers(0, 400)
 
@@ -40,7 +43,7 @@ class Money(RuleBasedStateMachine):
             self.books.accounts.set_budget(Budget(name="b", nanodollars=LIMIT, window="total"))
         )
 
-    def run(self, work):  # type: ignore[no-untyped-def]
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(work)
 
     def _open(self) -> Books:

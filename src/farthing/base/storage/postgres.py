@@ -72,6 +72,8 @@ class PostgresDatabase:
 
     async def write(self, work: Callable[[], Work[T]]) -> T:
         """See `Database.write`. A unit whose commit's fate is unknown raises StorageError."""
+        if self._writer is None:
+            raise _closed(self._url)
         job = _Job(work)
         self._queue.put_nowait(job)
         result: T = await job.future
@@ -79,6 +81,8 @@ class PostgresDatabase:
 
     async def read(self, sql: str, params: tuple[Any, ...] = ()) -> list[Row]:
         """See `Database.read`."""
+        if self._writer is None:
+            raise _closed(self._url)
         async with self._read_lock:
             for last in (False, True):
                 if self._read_connection is None or self._read_connection.is_closed():
@@ -111,9 +115,9 @@ class PostgresDatabase:
     async def close(self) -> None:
         """See `Database.close`."""
         if self._writer is not None:
+            writer, self._writer = self._writer, None
             self._queue.put_nowait(None)
-            await self._writer
-            self._writer = None
+            await writer
         for connection in (self._write_connection, self._read_connection, self._claim_connection):
             if connection is not None and not connection.is_closed():
                 await connection.close()
@@ -260,6 +264,10 @@ def _shown(url: str) -> str:
     """The address without its password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _closed(url: str) -> StorageError:
+    return StorageError(f"The database {_shown(url)} is closed.", hint="Open the gateway again.")
 
 
 def _failed(url: str, error: Exception) -> StorageError:

@@ -344,6 +344,7 @@ _HINTS = {
     "disk is full": "Free some space; calls go on as soon as it can be written again.",
     "readonly": "Make the file and its folder writable for this user.",
     "unable to open": "It must be a file, in a folder where this user may write.",
+    "File exists": "A file stands where its folder belongs: move it away, or set another storage.url.",
     "Permission denied": "Make its folder writable for this user, or set another storage.url.",
     "not a database": "Choose another file in storage.url, or restore this one from a copy.",
     "malformed": "The file is damaged: restore it from a copy, or recover it with `sqlite3 FILE .recover`.",
