@@ -41,11 +41,24 @@ price = { input = 0.07, output = 3.33 }
 is_reasoning = true
 source = "made up"
 date = "2026-11-24"
+[models.spilling]
+price = { input = 2.21, output = 8.7 }
+source = "made up"
+date = "2026-11-24"
 [regions.west.deployments.m]
 model = "m"
 quota = { tokens_per_minute = 90000000, requests_per_minute = 900000 }
 [regions.west.deployments.thinker]
 model = "thinker"
+quota = { tokens_per_minute = 90000000, requests_per_minute = 900000 }
+[regions.zone]
+flavour = "azure"
+[regions.zone.deployments.spilling]
+model = "spilling"
+provisioned = { units = 1, input_tokens_per_minute = 60, output_weight = 1 }
+spillover = "metered"
+[regions.zone.deployments.metered]
+model = "spilling"
 quota = { tokens_per_minute = 90000000, requests_per_minute = 900000 }
 [regions.east]
 flavour = "anthropic"
@@ -146,7 +159,7 @@ def wishes() -> st.SearchStrategy[list[Wish]]:
         Wish,
         dialect=st.sampled_from(dialects),
         stream=st.booleans(),
-        model=st.sampled_from(["sim/m", "sim/thinker"]),
+        model=st.sampled_from(["sim/m", "sim/thinker", "sim/spilling"]),
         words=st.integers(1, 30),
         fault=st.none() | st.sampled_from([f for f in faults if not f.startswith("gzip_bomb")]),
         leave_after=st.none() | st.integers(0, 25),

@@ -35,5 +35,11 @@ async def test_a_client_that_hangs_up_after_any_event_is_charged_what_the_provid
     assert found.ended.ledger + found.ended.held >= found.ended.invoice > 0
 
 
+async def test_calls_that_spill_over_from_provisioned_units_are_paid_by_token() -> None:
+    found = await run([stream(model="sim/spilling", words=30) for _ in range(6)])
+    assert found.broken == []
+    assert found.ended.ledger == found.ended.invoice > 0
+
+
 async def test_a_hundred_calls_at_once_do_not_overspend_a_budget_that_fits_seven() -> None:
     assert await crowd(100, 7) == 7

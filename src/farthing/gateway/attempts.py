@@ -352,7 +352,8 @@ class Running:
         )
 
     def _unknown(self) -> billing.Charge:
-        return billing.unknown(at_most=0 if self._deployment.is_provisioned else self._at_most)
+        # Without a head nobody knows whether a provisioned deployment has spilled over to paid capacity.
+        return billing.unknown(at_most=self._at_most)
 
     def _has_spilled(self) -> bool:
         return self._spilled_from() is not None

@@ -126,7 +126,7 @@ class SimProvider:
         units = table.provisioned
         quota = table.quota
         price = price_of(model)
-        if units is not None:
+        if units is not None and table.spillover is None:  # what spills over is paid by token
             free = ModelTable(price=_FREE, source=model.source, date=model.date)
             price = price_of(free)
         return Deployment(
