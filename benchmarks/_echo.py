@@ -22,7 +22,9 @@ async def echoing(seed: int = 3) -> AsyncIterator[str]:
     async def handle(request: web.Request) -> web.StreamResponse:
         said = await request.text()
         answer = _ANSWERS[chance.randrange(len(_ANSWERS))]
-        if answer is not _odd:  # a good answer belongs to the caller as it is, whatever the vendor put in
+        if (
+            answer is not _odd
+        ):  # a good answer belongs to the caller as it is, whatever the vendor put in
             said += "\n" + "\n".join(f"{k}: {v}" for k, v in request.headers.items())
         return await answer(request, said, chance)
 
@@ -117,7 +119,8 @@ async def _stream(request: web.Request, said: str, chance: random.Random) -> web
             f"data: {json.dumps(error)}\n\n",
             f"data: {{{said}\n\n",
             f"event: {word}\ndata: {json.dumps(said)}\n\n",
-            f"{said}\n\n",
+            # Lines that are no event pass like comments do; they belong to the caller as an answer does.
+            said.partition("\n")[0] + "\n\n",
         )
     )
     await response.write(ending.encode())

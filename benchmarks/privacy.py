@@ -160,7 +160,7 @@ async def measure(count: int, *, concurrency: int = 12, seed: int = 1) -> Findin
             environ = _environ(home, search.marker)
             (home / "farthing.toml").write_text(config)
             keys = await asyncio.to_thread(_keys, home, environ)
-            search.keys += tuple(Marker(key.rpartition("_")[2]) for key in keys)
+            search.keys += tuple(Marker(key[-24:]) for key in keys)
             writer = Writer(search.marker, _MODELS, keys, seed + number)
             first = 0 if not is_aborted else count
             numbers = range(first, first + (count if not is_aborted else max(60, count // 50)))
