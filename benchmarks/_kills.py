@@ -32,7 +32,7 @@ from farthing.sim.invoice import Row
 from farthing.wire.dialects import codec, dialects
 
 #: Between a gateway's readiness and its end, seconds: any moment of this span.
-_LIVES_S = (0.1, 0.9)
+_LIVES_S = (0.05, 0.6)
 #: One of so many kills strikes a gateway that is just starting.
 _EARLY = 12
 #: A budget that counts every call and refuses none.
