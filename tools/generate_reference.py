@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: map, commands, settings, errors, metrics.
+"""Write docs/reference from the code: map, commands, settings, errors, metrics, dialects.
 
 `--check` writes nothing and fails when a page differs from what the code says.
 """
@@ -309,6 +309,16 @@ REFERENCE = (
         render_errors,
     ),
     Page("metrics", "Metrics", "The Prometheus series at `/metrics`.", render_metrics),
+    Page(
+        "dialects",
+        "Dialects",
+        "Any client may call any provider's model. Where both speak the same dialect, every byte passes "
+        "but the model's name. Where they differ, this is what happens to each field, as the codecs "
+        "answer it. Azure OpenAI and OpenAI speak both of OpenAI's dialects, compatible vendors mostly "
+        "`openai-chat`. Embeddings and legacy completions are not translated. `tests/compat` asks each "
+        "pair with the client's own package.",
+        lambda: str(_load("generate_dialects", "render")()),
+    ),
 )
 
 if __name__ == "__main__":
