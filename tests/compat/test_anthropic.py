@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import pydantic
 import pytest
 
 from tests.compat.house import CHAT, House
@@ -14,6 +15,12 @@ from tests.compat.speakers import CITY, PIXEL
 SAY = [{"role": "user", "content": "Where is Ulm?"}]
 ANSWER = "[simulated] Where is Ulm?"
 TOOL = {"name": "weather", "description": "Look it up.", "input_schema": CITY}
+
+
+class Place(pydantic.BaseModel):
+    """What the answer shall look like."""
+
+    city: str
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +121,54 @@ def test_models_are_listed_page_by_page(anthropic_client: Any) -> None:
     assert len(names) == len(set(names)) > 3
     assert "gemini" in names
     assert anthropic_client.models.retrieve("gemini").id == "gemini"
+
+
+def test_an_answer_is_parsed_into_the_callers_class(anthropic_client: Any, model: str) -> None:
+    made = anthropic_client.messages.parse(
+        model=model, max_tokens=100, messages=SAY, output_format=Place
+    )
+    assert made.parsed_output == Place(city="simulated")
+
+
+def test_the_packages_own_loop_runs_a_tool(
+    anthropic: Any, anthropic_client: Any, model: str
+) -> None:
+    seen = []
+
+    def weather(city: str) -> str:
+        """Look the weather of a city up."""
+        seen.append(city)
+        return "sun"
+
+    runner = anthropic_client.beta.messages.tool_runner(
+        model=model,
+        max_tokens=100,
+        tools=[anthropic.beta_tool(weather)],
+        messages=[{"role": "user", "content": "weather"}],
+    )
+    assert runner.until_done().stop_reason == "end_turn"
+    assert seen == ["simulated"]
+
+
+def test_a_model_that_thinks_before_a_tool_gets_its_thoughts_back(
+    anthropic_client: Any, model: str
+) -> None:
+    messages: list[Any] = [{"role": "user", "content": "weather"}]
+    thinking = {"type": "enabled", "budget_tokens": 1024}
+    asked = {"max_tokens": 4000, "tools": [TOOL], "thinking": thinking}
+    with anthropic_client.messages.stream(
+        model=f"{model}-thinker", messages=messages, **asked
+    ) as stream:
+        first = stream.get_final_message()
+    assert first.stop_reason == "tool_use"
+    call = first.content[-1]
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": "sun"}
+    messages += [
+        {"role": "assistant", "content": first.content},
+        {"role": "user", "content": [result]},
+    ]
+    second = anthropic_client.messages.create(model=f"{model}-thinker", messages=messages, **asked)
+    assert second.stop_reason == "end_turn"
 
 
 class TestErrors:

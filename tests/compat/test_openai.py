@@ -132,8 +132,10 @@ class TestResponses:
             {event.sequence_number for event in events}
         )
 
+    @pytest.mark.parametrize("kind", ["", "-thinker"])
     @pytest.mark.parametrize("model", ["chat", "responses", "claude", "gemini"])
-    def test_a_tool_loop_ends_in_an_answer(self, openai_client: Any, model: str) -> None:
+    def test_a_tool_loop_ends_in_an_answer(self, openai_client: Any, model: str, kind: str) -> None:
+        model += kind
         tool = {"type": "function", "name": "weather", "parameters": CITY, "strict": True}
         items: list[Any] = [{"role": "user", "content": "weather"}]
         first = openai_client.responses.create(model=model, input=items, tools=[tool], store=False)
