@@ -6,10 +6,15 @@ import os
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from farthing.cli.output import Column, json_option, note, print_json, print_table
+
+if TYPE_CHECKING:
+    from farthing.base.config.loader import Loaded
+    from farthing.core.errors import ConfigError
 
 
 @click.group()
@@ -25,7 +30,10 @@ def check(path: Path | None, as_json: bool) -> None:
     from farthing.base.config.loader import examination
 
     examined = examination(path, os.environ)
-    loaded = examined.loaded
+    loaded, found = examined.loaded, list(examined.mistakes)
+    if loaded is not None:
+        found += _provider_mistakes(loaded)
+        loaded = None if found else loaded
     if as_json:
         mistakes = [
             {
@@ -35,14 +43,14 @@ def check(path: Path | None, as_json: bool) -> None:
                 "message": error.message,
                 "hint": error.hint,
             }
-            for error in examined.mistakes
+            for error in found
         ]
         warnings = loaded.warnings if loaded else ()
         print_json({"ok": loaded is not None, "mistakes": mistakes, "warnings": warnings})
     elif loaded is None:
-        for error in examined.mistakes:
+        for error in found:
             click.echo(str(error))
-        count = len(examined.mistakes)
+        count = len(found)
         note(f"{count} mistake{'s' if count > 1 else ''}.")
     else:
         for warning in loaded.warnings:
@@ -51,6 +59,25 @@ def check(path: Path | None, as_json: bool) -> None:
         click.echo(f"{where}: no mistakes.")
     if loaded is None:
         sys.exit(1)
+
+
+def _provider_mistakes(loaded: Loaded) -> list[ConfigError]:
+    """What the providers dislike in settings that are valid by themselves: types, files, addresses."""
+    from farthing.base.clock import SystemClock
+    from farthing.core.errors import ConfigError
+    from farthing.providers.catalogue import Catalogue
+    from farthing.providers.directory import build_directory
+
+    settings = loaded.settings
+    try:
+        directory = build_directory(
+            settings, catalogue=Catalogue.load(), clock=SystemClock(), environ=os.environ
+        )
+        directory.providers.make(settings.providers)
+    except ConfigError as error:
+        error.path = error.path or (str(loaded.path) if loaded.path else None)
+        return [error]
+    return []
 
 
 @config.command()

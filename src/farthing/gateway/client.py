@@ -142,6 +142,7 @@ class Gateway:
             environ=self._environ,
             detected=old.directory.detected,
         )
+        directory.providers.make(settings.providers)
         await self.accounts.configure(settings)
         self.accounts.charge_provisioned(directory.deployments.values())
         old.shared.cache.configure(settings.cache)

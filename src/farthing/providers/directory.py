@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -14,7 +14,7 @@ from farthing.base.config.settings import Provider as ProviderSettings
 from farthing.base.config.settings import Route as RouteSettings
 from farthing.base.config.settings import Settings
 from farthing.base.registry import Registry
-from farthing.core.errors import UnknownModelError, did_you_mean
+from farthing.core.errors import ConfigError, UnknownModelError, did_you_mean
 from farthing.core.models import Deployment, Kind, Model, Route, Timeouts
 from farthing.core.prices import Price
 from farthing.core.protocols import DescribesDeployments, Provider
@@ -72,9 +72,12 @@ class Providers(Mapping[str, Provider]):
         environ: Mapping[str, str],
         clock: Clock,
     ) -> None:
-        for table in tables.values():
+        for name, table in tables.items():
             if table.type not in types:
-                types.get(table.type)  # raises, with the nearest names
+                hint = did_you_mean(table.type, types) or f"Known: {', '.join(types)}."
+                raise ConfigError(
+                    f"providers.{name}.type: there is no provider type '{table.type}'.", hint=hint
+                )
         self.tables = MappingProxyType(dict(tables))
         self._types = types
         self._environ = environ
@@ -96,6 +99,14 @@ class Providers(Mapping[str, Provider]):
 
     def __len__(self) -> int:
         return len(self.tables)
+
+    def make(self, names: Iterable[str]) -> None:
+        """Make these now, so that a mistake is told at the start and not to the first caller.
+
+        Raises ConfigError for what a provider dislikes in its table.
+        """
+        for name in names:
+            _ = self[name]
 
     async def aclose(self) -> None:
         """Close those that were made. Idempotent."""

@@ -100,7 +100,8 @@ def _addresses(settings: Settings) -> Iterator[Mistake]:
     urls.append((("telemetry", "otlp_endpoint"), settings.telemetry.otlp_endpoint))
     for path, url in urls:
         if url is not None and not _is_http(url):
-            yield Mistake(path, f"{dotted(path)} is not an http:// or https:// address.")
+            hint = "Write it like `https://api.example.com/v1`."
+            yield Mistake(path, f"{dotted(path)} is not an http:// or https:// address.", hint)
 
 
 def _is_http(url: str) -> bool:
