@@ -165,7 +165,7 @@ class Money(RuleBasedStateMachine):
 
 
 TestMoney = Money.TestCase
-TestMoney.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+TestMoney.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
 
 
 async def test_two_processes_cannot_overspend_a_budget_together(url: str) -> None:

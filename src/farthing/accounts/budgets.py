@@ -248,8 +248,6 @@ def _refusal(budget: Budget, window: Window, nanodollars: int) -> Work[BudgetExc
     spent, reserved = rows[0]
     left = max(0, budget.nanodollars - spent - reserved)
     held = f" ({format_dollars(reserved)} of it is held for other calls)" if reserved else ""
-    share = left / nanodollars if nanodollars else 0
-    lower = "Lower max_tokens" if share < 1 else "Try again"
     where = (
         "in the settings file"
         if budget.is_configured
@@ -259,5 +257,6 @@ def _refusal(budget: Budget, window: Window, nanodollars: int) -> Work[BudgetExc
         f"Budget '{budget.name}' has {format_dollars(left)} left of {format_dollars(budget.nanodollars)} "
         f"{_WINDOW_NAMES[budget.window]}{held} and this request could cost up to "
         f"{format_dollars(nanodollars)}.",
-        hint=f"{lower} so that it can cost less, or raise the budget {where}.",
+        left_nanodollars=left,
+        remedy=f"raise the budget {where}",
     )

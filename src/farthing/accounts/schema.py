@@ -36,6 +36,8 @@ MIGRATIONS = (
                 cached INTEGER NOT NULL, rest BLOB, nanodollars INTEGER NOT NULL,
                 flags INTEGER NOT NULL, request BLOB)""",
             "CREATE INDEX ledger_call ON ledger (call)",
+            # Reports and new budget windows read a span of time.
+            "CREATE INDEX ledger_at ON ledger (at)",
             "CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
             "INSERT INTO counters (name, value) VALUES ('keys', 0)",
             "INSERT INTO counters (name, value) VALUES ('budgets', 0)",
