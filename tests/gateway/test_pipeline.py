@@ -367,6 +367,19 @@ async def test_a_refused_call_sends_nothing_and_charges_nothing(tmp_path: Path) 
     assert w.records[0].outcome == "budget_exceeded"
 
 
+async def test_a_refusal_names_the_answer_length_that_would_fit(tmp_path: Path) -> None:
+    settings = Settings(budgets={"all": Budget(dollars="0.000250")})
+    async with world(tmp_path, {"a": [[whole()], [whole()]]}, settings=settings) as w:
+        with pytest.raises(
+            BudgetExceededError, match=r"Lower max_tokens to (\d+) or less"
+        ) as caught:
+            await w.ask(chat(max_tokens=100))
+        tokens = int(str(caught.value).split("max_tokens to ")[1].split()[0])
+        with pytest.raises(BudgetExceededError):
+            await w.ask(chat(max_tokens=tokens + 1))
+        await w.ask(chat(max_tokens=tokens))
+
+
 async def test_an_unknown_price_is_refused_unless_the_operator_chose_zero(tmp_path: Path) -> None:
     async with world(tmp_path / "1", {"a": [[whole()]]}, price=None) as w:
         with pytest.raises(UnknownPriceError, match=r'price = .* under \[deployments."a"\]'):

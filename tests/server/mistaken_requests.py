@@ -581,7 +581,7 @@ _add(
     402,
     "has $0.000001 left",
     "'pocket-money'",
-    "Lower max_tokens",
+    "raise the budget with",
     json_body=CHAT,
     key="poor",
 )

@@ -219,10 +219,18 @@ class PermissionDeniedError(AccessError):
 
 
 class BudgetExceededError(AccessError):
-    """The call could cost more than a budget has left. Nothing was sent, nothing is charged."""
+    """The call could cost more than a budget has left. Nothing was sent, nothing is charged.
+
+    left_nanodollars: what the budget has left. remedy: how to raise it, completing "…, or …".
+    """
 
     code = "budget_exceeded"
     status = 402
+
+    def __init__(self, message: str, *, left_nanodollars: int = 0, remedy: str = "") -> None:
+        super().__init__(message, hint=f"Try a cheaper call, or {remedy}." if remedy else None)
+        self.left_nanodollars = left_nanodollars
+        self.remedy = remedy
 
 
 class CapacityError(FarthingError):

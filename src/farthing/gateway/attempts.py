@@ -206,6 +206,7 @@ class Running:
                 break
         if self._primed and self._primed[-1].kind is EventKind.WHOLE:
             self._note_first_content()
+            self._call.dropped += self._translator.dropped
             await self._finish_whole()
         self._publish_head()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -79,6 +80,21 @@ def most(request: Request, deployment: Deployment) -> int:
         )
         for tier in tiers
     )
+
+
+def affordable_output(request: Request, deployments: Sequence[Deployment], left: int) -> int:
+    """The largest bound on output tokens with which the call fits into `left` nanodollars, or 0."""
+
+    def fits(output_tokens: int) -> bool:
+        head = msgspec.structs.replace(request.head, max_output_tokens=output_tokens)
+        smaller = msgspec.structs.replace(request, head=head)
+        return max((most(smaller, each) for each in deployments), default=0) <= left
+
+    low, high = 0, UNKNOWN_OUTPUT_TOKENS * 8
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
 
 
 def confirmed(

@@ -13,6 +13,7 @@ from farthing.base.tokens import estimate_tokens
 from farthing.core.calls import Event
 from farthing.core.errors import (
     BadRequestError,
+    BudgetExceededError,
     ContextTooLongError,
     FarthingError,
     UnknownPriceError,
@@ -111,7 +112,13 @@ async def reserve_budget(call: Call) -> None:
         call.reservation = await call.snapshot.shared.accounts.reserve(wish)
 
     # A client that leaves while the hold is being written must not leave the hold behind.
-    await shielded(reserve())
+    try:
+        await shielded(reserve())
+    except BudgetExceededError as error:
+        tokens = billing.affordable_output(call.request, call.plan.steps, error.left_nanodollars)
+        if tokens:
+            error.hint = f"Lower max_tokens to {tokens:,} or less, or {error.remedy}."
+        raise
 
 
 async def attempt(call: Call) -> None:

@@ -58,7 +58,8 @@ class AnswerTranslator:
     """Turns a provider's events into the client's, for one answer.
 
     Same dialect: events pass untouched, except usage that only we asked for. Another dialect: each event's
-    deltas are written anew, once.
+    deltas are written anew, once. dropped: the parts of a whole answer that the client's dialect cannot
+    show; a stream's headers left before they are known.
     """
 
     def __init__(self, request: Request, prepared: Prepared, *, call_id: str, created: int) -> None:
@@ -72,6 +73,7 @@ class AnswerTranslator:
         self._call_id = call_id
         self._created = created
         self._writer: StreamWriter | None = None
+        self.dropped: tuple[str, ...] = ()
 
     def translate(self, event: Event) -> Event | None:
         """The client's form of one event, or None when there is nothing to send for it."""
@@ -79,7 +81,9 @@ class AnswerTranslator:
             return None if self._hides_usage and event.kind is EventKind.USAGE else event
         if event.kind is EventKind.WHOLE:
             completion = self._provider.decode_response(event.wire)
-            return Event(wire=self._client.encode_response(completion).body, kind=event.kind)
+            encoded = self._client.encode_response(completion)
+            self.dropped = encoded.dropped
+            return Event(wire=encoded.body, kind=event.kind)
         writer = self._open_writer()
         wire = b"".join(writer.write(delta) for delta in event.deltas or ())
         return Event(wire=wire, kind=event.kind) if wire else None
