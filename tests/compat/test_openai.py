@@ -106,6 +106,14 @@ class TestChat:
         )
         assert "seed" in raw.headers["x-farthing-dropped"]
 
+    def test_what_another_vendors_answer_says_beyond_our_words_is_listed(
+        self, anthropic_client: Any
+    ) -> None:
+        raw = anthropic_client.messages.with_raw_response.create(
+            model="chat", max_tokens=99, messages=SAY
+        )
+        assert "system_fingerprint" in raw.headers["x-farthing-dropped"]
+
     def test_what_may_not_be_dropped_is_refused(self, openai: Any, openai_client: Any) -> None:
         with pytest.raises(openai.BadRequestError) as caught:
             openai_client.chat.completions.create(model="claude", messages=SAY, n=2)
