@@ -13,7 +13,7 @@ from farthing.base.storage import connect
 from farthing.cli.budget import budget
 from farthing.cli.keys import keys
 from farthing.cli.spend import spend
-from farthing.core.errors import FarthingError, NotFoundError
+from farthing.core.errors import ConfigError, FarthingError, NotFoundError
 
 
 @pytest.fixture(autouse=True)
@@ -99,3 +99,26 @@ async def test_the_commands_work_while_a_gateway_owns_the_database() -> None:
         assert "alice" in (await asyncio.to_thread(run, keys, "list")).output
     finally:
         await owner.close()
+
+
+def test_an_invoice_is_read_from_csv_and_json_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("request_id,dollars\nreq-1,0.000000001\n")
+    (tmp_path / "b.jsonl").write_text('{"call_id": "call_x", "dollars": 0.5}\n')
+    assert "unknown: req-1" in run(spend, "--reconcile", "a.csv").output
+    done = json.loads(run(spend, "--reconcile", "b.jsonl", "--json").stdout)
+    assert done["unknown"] == ["call_x"]
+
+
+@pytest.mark.parametrize(
+    "content", ["request_id,dollars\nreq-1,lots\n", "{}\n", "{broken\n", "a\n1\n"]
+)
+def test_an_invoice_with_a_bad_row_names_its_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "bad").write_text(content)
+    with pytest.raises(ConfigError, match=r"bad:[12]: "):
+        run(spend, "--reconcile", "bad")
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "focus"])
+def test_rows_of_an_empty_span_are_none(form: str) -> None:
+    result = run(spend, "--rows", form, "--since", "2026-11-01", "--until", "2026-12-01")
+    assert result.output == ""

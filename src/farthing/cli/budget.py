@@ -28,6 +28,13 @@ def budget() -> None:
 @click.option("--team", help="Only this team.")
 @click.option("--model", help="Only this model or route.")
 @click.option("--tag", help="Only calls with this tag.")
+@click.option(
+    "--alert",
+    "alert_at",
+    multiple=True,
+    type=click.IntRange(1, 1000),
+    help="Percentage that raises an alert; repeat. Unset: 80 and 100.",
+)
 @json_option
 def set_(
     name: str,
@@ -37,6 +44,7 @@ def set_(
     team: str | None,
     model: str | None,
     tag: str | None,
+    alert_at: tuple[int, ...],
     as_json: bool,
 ) -> None:
     """Make or change a budget of that many DOLLARS (25, 0.50)."""
@@ -51,7 +59,14 @@ def set_(
     except ValueError as error:
         raise click.BadParameter(f"{error}.", param_hint="DOLLARS") from None
     made = Budget(
-        name=name, nanodollars=amount, window=window, key=key, team=team, model=model, tag=tag
+        name=name,
+        nanodollars=amount,
+        window=window,
+        key=key,
+        team=team,
+        model=model,
+        tag=tag,
+        alert_at=alert_at or (80, 100),
     )
 
     async def job(accounts: Accounts) -> None:
