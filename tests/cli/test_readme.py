@@ -17,7 +17,8 @@ from farthing.base.telemetry.access_log import AccessLine
 from tests.cli.test_up import CLEAN, farthing, up
 from tests.house.source import ROOT
 
-BLOCK = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: A mark, if there is one, the language, the text.
+BLOCK = re.compile(r"^(?:<!-- (\w+) -->\n)?```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 #: Given by chance or by the clock: ids, secrets, the region that was drawn, times.
 VOLATILE = re.compile(
     r"\b(?:call|key|chatcmpl)[_-]\w+|fk-[\w-]{43}|(?<=@)\w+|(?<=127\.0\.0\.1:)\d+|\d+\.\d+ s\b"
@@ -26,13 +27,9 @@ GUIDES = sorted(ROOT.glob("docs/guide/*.md"))
 
 
 def blocks(page: Path, language: str, mark: str = "") -> list[str]:
-    """The fenced blocks of a language whose opening line has the mark."""
+    """The fenced blocks of a language; with a mark, those that `<!-- mark -->` stands above."""
     found = BLOCK.findall(page.read_text(encoding="utf-8"))
-    return [
-        text
-        for name, options, text in found
-        if name == language and (not mark or mark in options.split())
-    ]
+    return [text for given, name, text in found if name == language and mark in (given, "")]
 
 
 def tour() -> list[tuple[str, list[str]]]:

@@ -17,16 +17,16 @@ PAGES = [
     *ROOT.glob("examples/**/*.md"),
 ]
 LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)#\s]+)")
-FENCE = re.compile(r"^```(\w+)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```\w+[^\n]*\n.*?^```", re.MULTILINE | re.DOTALL)
+RUNNABLE = re.compile(r"^<!-- runnable -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def _runnable() -> list[object]:
-    """Blocks opened with ```python runnable, each a program that needs nothing but farthing."""
+    """Python below `<!-- runnable -->`: each block is a program that needs nothing but farthing."""
     return [
-        pytest.param(match[3], id=f"{page.relative_to(ROOT)}:{number}")
+        pytest.param(match[1], id=f"{page.relative_to(ROOT)}:{number}")
         for page in PAGES
-        for number, match in enumerate(FENCE.finditer(page.read_text(encoding="utf-8")))
-        if match[1] == "python" and "runnable" in match[2]
+        for number, match in enumerate(RUNNABLE.finditer(page.read_text(encoding="utf-8")))
     ]
 
 
