@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-#: Fields by dialect's face; the last one is a request without meaning.
+#: Kinds of requests: one for each API, and requests that are refused.
 KINDS = (
     "chat",
     "responses",

@@ -13,6 +13,7 @@ import msgspec
 
 CHAT, RESPONSES = "openai-chat", "openai-responses"
 MESSAGES, GENERATE = "anthropic-messages", "google-generate"
+_TEXT_DELTAS = ("response.output_text.delta", "response.function_call_arguments.delta")
 SPEAKERS = (CHAT, RESPONSES, MESSAGES, GENERATE)
 
 
@@ -25,7 +26,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, kw_only=True):
-    """What an answer says. finish: its stop reason, whichever it is. has_end: the stream's end mark.
+    """What an answer says. text: with the names and arguments of tool calls. finish: its stop reason, whichever it
+    is. has_end: the stream's end mark.
 
     is_readable False: not the form that the dialect promises.
     """
@@ -42,26 +44,38 @@ class Seen(msgspec.Struct, kw_only=True):
         return self.is_readable and not self.has_error and self.finish is not None and self.has_end
 
 
-def ask(dialect: str, model: str, text: str, *, stream: bool) -> Ask:
-    """A plain question."""
+def ask(dialect: str, model: str, text: str, *, stream: bool, tool: bool = False) -> Ask:
+    """A plain question; with a tool to call, if wanted."""
     turn = {"role": "user", "content": text}
-    match dialect:
-        case "openai-chat":
-            body = {"model": model, "messages": [turn], "stream": stream, "max_tokens": 200}
-            return Ask(path="/v1/chat/completions", body=body)
-        case "openai-responses":
-            body = {"model": model, "input": text, "stream": stream, "max_output_tokens": 200}
-            return Ask(path="/v1/responses", body=body)
-        case "anthropic-messages":
-            body = {"model": model, "messages": [turn], "stream": stream, "max_tokens": 200}
-            headers = {"anthropic-version": "2023-06-01"}
-            return Ask(path="/v1/messages", body=body, headers=headers)
-        case "google-generate":
-            verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
-            contents = [{"role": "user", "parts": [{"text": text}]}]
-            body = {"contents": contents, "generationConfig": {"maxOutputTokens": 200}}
-            return Ask(path=f"/v1beta/models/{model}:{verb}", body=body)
-    raise ValueError(dialect)
+    body: dict[str, Any] = {"model": model, "messages": [turn], "stream": stream, "max_tokens": 200}
+    path, headers = "/v1/chat/completions", {}
+    if dialect == RESPONSES:
+        body = {"model": model, "input": text, "stream": stream, "max_output_tokens": 200}
+        path = "/v1/responses"
+    elif dialect == MESSAGES:
+        path, headers = "/v1/messages", {"anthropic-version": "2023-06-01"}
+    elif dialect == GENERATE:
+        verb = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        contents = [{"role": "user", "parts": [{"text": text}]}]
+        body = {"contents": contents, "generationConfig": {"maxOutputTokens": 200}}
+        path = f"/v1beta/models/{model}:{verb}"
+    if tool:
+        body["tools"] = [_TOOLS[dialect]]
+    return Ask(path=path, body=body, headers=headers)
+
+
+_SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    "required": ["city", "days"],
+}
+_FUNCTION = {"name": "weather", "description": "The weather of a city.", "parameters": _SCHEMA}
+_TOOLS: dict[str, dict[str, Any]] = {
+    CHAT: {"type": "function", "function": _FUNCTION},
+    RESPONSES: {"type": "function", **_FUNCTION},
+    MESSAGES: {"name": "weather", "input_schema": _SCHEMA},
+    GENERATE: {"functionDeclarations": [_FUNCTION]},
+}
 
 
 def dialect_of(path: str) -> str:
@@ -111,17 +125,22 @@ def _take(dialect: str, seen: Seen, name: str, data: str) -> None:
         return
     if dialect == CHAT:
         for choice in event.get("choices", ()):
-            seen.text += choice["delta"].get("content") or ""
+            seen.text += _spoken(choice["delta"])
             seen.finish = choice.get("finish_reason") or seen.finish
     elif dialect == RESPONSES:
         kind = event["type"]
-        seen.text += event["delta"] if kind == "response.output_text.delta" else ""
+        if kind in _TEXT_DELTAS:
+            seen.text += event["delta"]
+        elif kind == "response.output_item.added":
+            seen.text += event["item"].get("name", "")
         if kind in ("response.completed", "response.incomplete"):
             seen.finish, seen.has_end = kind, True
     elif dialect == MESSAGES:
         kind = event["type"]
-        if kind == "content_block_delta":
-            seen.text += event["delta"].get("text", "")
+        if kind == "content_block_start":
+            seen.text += event["content_block"].get("name", "")
+        elif kind == "content_block_delta":
+            seen.text += event["delta"].get("text", "") + event["delta"].get("partial_json", "")
         elif kind == "message_delta":
             seen.finish = event["delta"].get("stop_reason") or seen.finish
         elif kind == "message_stop":
@@ -130,10 +149,26 @@ def _take(dialect: str, seen: Seen, name: str, data: str) -> None:
         _take_candidate(seen, event)
 
 
+def _spoken(message: Any) -> str:
+    text: str = message.get("content") or ""
+    for call in message.get("tool_calls") or ():
+        text += call["function"].get("name") or ""
+        text += call["function"].get("arguments") or ""
+    return text
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
 def _take_candidate(seen: Seen, event: Any) -> None:
     for candidate in event.get("candidates", ()):
         parts = candidate.get("content", {}).get("parts", ())
-        seen.text += "".join(part.get("text", "") for part in parts)
+        for part in parts:
+            called = part.get("functionCall")
+            seen.text += part.get("text", "")
+            if called:
+                seen.text += called["name"] + _compact(called["args"])
         seen.finish = candidate.get("finishReason") or seen.finish
 
 
@@ -142,13 +177,16 @@ def _take_whole(dialect: str, seen: Seen, body: Any) -> None:
         seen.has_error = True
     elif dialect == CHAT:
         choice = body["choices"][0]
-        seen.text, seen.finish = choice["message"]["content"], choice["finish_reason"]
+        seen.text, seen.finish = _spoken(choice["message"]), choice["finish_reason"]
     elif dialect == RESPONSES:
-        items = [item for item in body["output"] if item["type"] == "message"]
-        seen.text = "".join(part["text"] for item in items for part in item["content"])
+        for item in body["output"]:
+            seen.text += item.get("name", "") + item.get("arguments", "")
+            seen.text += "".join(part["text"] for part in item.get("content", ()))
         seen.finish = body["status"]
     elif dialect == MESSAGES:
-        seen.text = "".join(part["text"] for part in body["content"])
+        for part in body["content"]:
+            is_call = part["type"] == "tool_use"
+            seen.text += part["name"] + _compact(part["input"]) if is_call else part["text"]
         seen.finish = body["stop_reason"]
     else:
         _take_candidate(seen, body)

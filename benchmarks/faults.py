@@ -1,8 +1,8 @@
 """Every fault of the simulator's menu against the gateway: it never lies, hangs, leaks or charges twice.
 
 Each fault × {whole, stream} × {first, middle, last event} × {one deployment, a healthy second one} × client
-dialect × provider dialect, over real sockets. The judge is what the simulated region really sent
-(`_faultworld.truth`), read by a reader that shares no code with the gateway:
+dialect × provider dialect, over real sockets; in the middle also for a tool call. The judge is what the
+simulated region really sent (`_faultworld.truth`), read by a reader that shares no code with the gateway:
 
 - fabricated_stops: the client saw a stop reason and no provider had sent one.
 - truncated_as_complete: the client was told that the answer is whole and its text is not a text that a
@@ -71,9 +71,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     where: Where
     stream: bool
     setup: Setup
+    tool: bool = False
 
     def __str__(self) -> str:
-        shape = "stream" if self.stream else "whole"
+        shape = f"{'tool call ' * self.tool}{'stream' if self.stream else 'whole'}"
         lane = f"{self.lane.client} to {self.lane.flavour}"
         return f"{self.fault}@{self.where} {shape}, {self.setup}, {lane}"
 
@@ -100,11 +101,12 @@ def cases(lane: Lane, faults: Sequence[str], wheres: Sequence[Where] = WHERES) -
     """All cases of a lane. `status_429` comes last: it makes the gateway rest the deployment."""
     order = sorted(faults, key=lambda name: name == "status_429")
     return [
-        Case(lane=lane, fault=fault, where=where, stream=stream, setup=setup)
+        Case(lane=lane, fault=fault, where=where, stream=stream, setup=setup, tool=tool)
         for fault in order
         for where in wheres
         for stream in (False, True)
         for setup in SETUPS
+        for tool in ((False, True) if where == "middle" and fault != "gzip_bomb" else (False,))
     ]
 
 
@@ -116,7 +118,9 @@ async def run(world: World, case: Case, number: int) -> Outcome:
     broken.faults = (FaultTable(name=case.fault, at=case.where),)
     await world.simulator.set_alive(case.lane.broken, True)
     text = f"Number {number}: " + "the quick brown fox jumps over the lazy dog and sleeps " * 3
-    question = ask(case.lane.client, f"{case.lane.name}-{case.setup}", text, stream=case.stream)
+    route = f"{case.lane.name}-{case.setup}"
+    text += "sim:tool" * case.tool
+    question = ask(case.lane.client, route, text, stream=case.stream, tool=case.tool)
     outcome = Outcome(case=case, seen=Seen())
     start = time.monotonic()
     body = b""
@@ -151,7 +155,7 @@ def judge(outcome: Outcome) -> list[str]:
     is_told = seen.has_error or outcome.is_cut
     if claims_stop and not finished:
         found.append("fabricated_stops")
-    elif claims_stop and not is_told and not any(each.text == seen.text for each in finished):
+    elif claims_stop and not is_told and not any(_same(each, seen) for each in finished):
         found.append("truncated_as_complete")
     if outcome.status == 200 and not claims_stop and not is_told:
         found.append("truncated_as_complete")
@@ -164,6 +168,15 @@ def judge(outcome: Outcome) -> list[str]:
     if outcome.call_id is None:
         found.append("unsettled_calls")
     return found
+
+
+def _same(sent: Seen, seen: Seen) -> bool:
+    """Whether the texts agree; JSON may be spaced anew on its way through another dialect."""
+    return _squeezed(sent) == _squeezed(seen)
+
+
+def _squeezed(seen: Seen) -> str:
+    return "".join(seen.text.split())
 
 
 def is_replayable(outcome: Outcome) -> bool:

@@ -33,7 +33,7 @@ async def test_no_fault_becomes_an_answer_a_leak_or_a_second_charge(
     chosen = lanes(clients, [flavour])
     faults = [name for name in MENU if name != "gzip_bomb"]
     figures, outcomes = await measure(chosen, faults, ("middle",))
-    assert len(outcomes) == len(chosen) * len(faults) * 4
+    assert len(outcomes) == len(chosen) * len(faults) * 8
     assert not [f"{judge(outcome)}: {outcome.case}" for outcome in outcomes if judge(outcome)]
     for name in ("leaked_calls", "leaked_tasks", "leaked_connections", "unsettled_calls"):
         assert figures[name] == 0, name
