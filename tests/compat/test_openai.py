@@ -114,6 +114,14 @@ class TestChat:
         )
         assert "system_fingerprint" in raw.headers["x-farthing-dropped"]
 
+    def test_what_an_answer_only_repeats_of_the_request_is_no_loss(
+        self, openai_client: Any
+    ) -> None:
+        raw = openai_client.chat.completions.with_raw_response.create(
+            model="responses", messages=SAY
+        )
+        assert "x-farthing-dropped" not in raw.headers
+
     def test_what_may_not_be_dropped_is_refused(self, openai: Any, openai_client: Any) -> None:
         with pytest.raises(openai.BadRequestError) as caught:
             openai_client.chat.completions.create(model="claude", messages=SAY, n=2)

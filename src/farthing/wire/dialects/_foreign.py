@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from farthing.core.chat import ChatRequest, Choice, FinishReason
+from farthing.core.chat import ChatRequest, Choice, Completion, FinishReason
 from farthing.core.errors import UntranslatableError
 from farthing.core.messages import Message, OpaquePart, Part, RefusalPart, ToolResultPart
 from farthing.core.private import Extra
@@ -53,6 +53,19 @@ REFUSED: dict[str, frozenset[str]] = {
 #: JSON texts of a refused field that ask for nothing, so that it may be dropped after all.
 _IDLE = {b"null", b"false", b"[]", b"{}", b'["text"]', b'["TEXT"]'}
 
+#: Fields of an answer that repeat the request, or label the vendor's own copy: no loss elsewhere.
+_REPEATED: dict[str, frozenset[str]] = {
+    "openai-responses": frozenset(
+        {
+            "background", "instructions", "max_output_tokens", "max_tool_calls", "metadata",
+            "parallel_tool_calls", "previous_response_id", "prompt", "prompt_cache_key",
+            "prompt_cache_retention", "reasoning", "safety_identifier", "store", "temperature", "text",
+            "tool_choice", "tools", "top_logprobs", "top_p", "truncation", "user",
+        }
+    ),
+}  # fmt: skip
+_LABELS = frozenset({"id", "status", "item.id", "item.status"})
+
 
 def foreign_fields(request: ChatRequest, dialect: str) -> list[str]:
     """Paths of the fields of another dialect that `dialect` cannot say; empty within one dialect.
@@ -82,21 +95,31 @@ def foreign_fields(request: ChatRequest, dialect: str) -> list[str]:
     return dropped
 
 
+def foreign_answer_fields(completion: Completion) -> list[str]:
+    """Fields of another dialect's answer that were left out and say something of their own."""
+    repeated = _REPEATED.get(completion.dialect, frozenset())
+    return [name for name in _telling(completion.extra) if name not in repeated]
+
+
 def foreign_message_fields(message: Message, path: str, dialect: str) -> list[str]:
     """The same for one message of an answer; opaque parts are listed instead of refused.
 
     An answer has been paid for: what a client's dialect cannot show of it is named, not thrown away
     together with the rest.
     """
-    dropped = _of_extra(message.extra, path)
+    dropped = [f"{path}.{name}" for name in _telling(message.extra)]
     for number, part in enumerate(message.parts):
         place = f"{path}.content[{number}]"
         if isinstance(part, OpaquePart):
             if part.dialect != dialect:
                 dropped.append(f"{place}.{part.kind}")
         else:
-            dropped += _of_extra(part.extra, place)
+            dropped += [f"{place}.{name}" for name in _telling(part.extra)]
     return dropped
+
+
+def _telling(extra: Extra) -> list[str]:
+    return [name for name, raw in extra.items() if name not in _LABELS and bytes(raw) not in _IDLE]
 
 
 def untranslatable(

@@ -20,7 +20,11 @@ from farthing.core.prices import tier_name
 from farthing.core.private import Extra
 from farthing.wire.codec import Encoded
 from farthing.wire.dialects._fields import Fields, merged
-from farthing.wire.dialects._foreign import foreign_message_fields, plain_finish
+from farthing.wire.dialects._foreign import (
+    foreign_answer_fields,
+    foreign_message_fields,
+    plain_finish,
+)
 from farthing.wire.dialects._seals import is_sealed
 from farthing.wire.dialects.anthropic_content import Json, decode_content, encode_block
 from farthing.wire.dialects.anthropic_words import (
@@ -111,7 +115,7 @@ def encode_response(completion: Completion) -> Encoded:
         merged(body, "usage", extra)
         body.update(extra)
     else:
-        dropped += list(completion.extra)
+        dropped += foreign_answer_fields(completion)
     return Encoded(body=msgspec.json.encode(body), dropped=tuple(dropped))
 
 

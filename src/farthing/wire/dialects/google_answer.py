@@ -12,7 +12,11 @@ from farthing.core.private import Extra
 from farthing.core.usage import Usage
 from farthing.wire.codec import Encoded
 from farthing.wire.dialects._fields import Fields
-from farthing.wire.dialects._foreign import foreign_message_fields, plain_finish
+from farthing.wire.dialects._foreign import (
+    foreign_answer_fields,
+    foreign_message_fields,
+    plain_finish,
+)
 from farthing.wire.dialects._seals import unsealed
 from farthing.wire.dialects.google_content import CallIds, Encoder, Json, decode_part
 from farthing.wire.dialects.google_words import (
@@ -151,7 +155,7 @@ def encode_response(completion: Completion) -> Encoded:
     if source == NAME:
         body.update(completion.extra)
     else:
-        dropped += list(completion.extra)
+        dropped += foreign_answer_fields(completion)
     return Encoded(body=msgspec.json.encode(body), dropped=tuple(dropped))
 
 

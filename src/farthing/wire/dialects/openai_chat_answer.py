@@ -17,7 +17,7 @@ from farthing.core.messages import (
 from farthing.core.prices import tier_name
 from farthing.wire.codec import Encoded
 from farthing.wire.dialects._fields import Fields
-from farthing.wire.dialects._foreign import foreign_message_fields
+from farthing.wire.dialects._foreign import foreign_answer_fields, foreign_message_fields
 from farthing.wire.dialects.openai_chat_content import NAME, Json, decode_message
 from farthing.wire.dialects.openai_chat_spoken import ContentPiece, spoken
 from farthing.wire.dialects.openai_words import (
@@ -78,7 +78,7 @@ def encode_response(completion: Completion) -> Encoded:
     dropped: list[str] = []
     is_own = completion.dialect == NAME
     if not is_own:
-        dropped += completion.extra
+        dropped += foreign_answer_fields(completion)
         for choice in completion.choices:
             path = f"choices[{choice.index}].message"
             dropped += foreign_message_fields(choice.message, path, NAME)

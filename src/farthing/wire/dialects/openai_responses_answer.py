@@ -20,7 +20,7 @@ from farthing.core.prices import tier_name
 from farthing.core.usage import Usage
 from farthing.wire.codec import Encoded
 from farthing.wire.dialects._fields import Fields
-from farthing.wire.dialects._foreign import foreign_message_fields
+from farthing.wire.dialects._foreign import foreign_answer_fields, foreign_message_fields
 from farthing.wire.dialects._seals import is_sealed
 from farthing.wire.dialects.openai_errors import ErrorFields
 from farthing.wire.dialects.openai_responses_items import NAME, Json, output_parts
@@ -124,7 +124,7 @@ def encode_response(completion: Completion) -> Encoded:
     if is_own:
         body.update(completion.extra)
     else:
-        dropped += list(completion.extra)
+        dropped += foreign_answer_fields(completion)
     return Encoded(body=msgspec.json.encode(body), dropped=tuple(dropped))
 
 
