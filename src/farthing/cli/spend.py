@@ -95,8 +95,8 @@ def _reconcile(path: str, *, as_json: bool) -> None:
         print_json(done)
         return
     click.echo(
-        f"{len(lines)} lines: {done.matched} matched, {done.corrected} corrections appended, "
-        f"{done.settled} holds settled, {len(done.unknown)} unknown here. "
+        f"Lines: {len(lines)}, of them {done.matched} matched, {done.corrected} corrected, "
+        f"{done.settled} that settled a hold, {len(done.unknown)} unknown here. "
         f"The ledger changed by {format_dollars(done.difference_nanodollars)}."
     )
     for name in done.unknown:
