@@ -123,6 +123,13 @@ def test_a_negotiated_price_wins_and_a_provisioned_one_keeps_what_its_spill_over
     assert found["ptu"].provisioned_hourly_nanodollars == 50_000_000_000
 
 
+def test_a_misspelled_dialect_of_a_deployment_is_told_with_the_near_one() -> None:
+    place = Deployment(provider="openai", model="gpt-4o", dialects=("openai-response",))
+    with pytest.raises(ConfigError, match="no dialect 'openai-response'") as caught:
+        directory(Settings(providers=TWO, deployments={"d": place}))
+    assert "openai-responses" in str(caught.value)
+
+
 def test_what_was_detected_is_offered_beside_what_is_configured() -> None:
     ollama = Detected(
         name="ollama",

@@ -22,6 +22,7 @@ from farthing.providers.catalogue import Catalogue
 from farthing.providers.detect import Detected, is_loopback_url
 from farthing.providers.prices import FREE, negotiated
 from farthing.providers.vendors import Vendor, vendors
+from farthing.wire.dialects import dialects
 
 #: Makes a provider from the name and settings of its table, the environment and the clock.
 ProviderFactory = Callable[[str, ProviderSettings, Mapping[str, str], Clock], Provider]
@@ -303,6 +304,7 @@ class Directory:
         price = self._price(table.provider, table.model, scope=table.scope)
         if table.price is not None:
             price = negotiated(table.price)
+        _check_dialects(name, table.dialects)
         timeouts = None
         if table.first_byte_s is not None:
             common = self._timeouts
@@ -364,6 +366,18 @@ class Directory:
 def _is_own(row: Vendor, table: ProviderSettings) -> bool:
     """Whether a local server's tokens are free: it has a well-known program, or is on this machine."""
     return row.probe or is_loopback_url(table.base_url or row.base_url)
+
+
+def _check_dialects(deployment: str, stated: Sequence[str]) -> None:
+    if not stated:
+        return
+    known = dialects()
+    for dialect in stated:
+        if dialect not in known:
+            raise ConfigError(
+                f"deployments.{deployment}.dialects: there is no dialect '{dialect}'.",
+                hint=did_you_mean(dialect, known) or f"Known: {', '.join(known)}.",
+            )
 
 
 def _ranked(deployments: Sequence[Deployment]) -> tuple[tuple[Deployment, ...], ...]:
