@@ -61,6 +61,15 @@ async def test_a_missing_folder_is_made(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "b" / "shop.db").is_file()
 
 
+async def test_a_new_database_is_for_its_owner_only(tmp_path: Path) -> None:
+    database = await opened(tmp_path / "new" / "shop.db")
+    await database.write(lambda: put(1))
+    modes = {p.name: oct(p.stat().st_mode & 0o777) for p in (tmp_path / "new").iterdir()}
+    assert set(modes.values()) == {"0o600"}
+    assert oct((tmp_path / "new").stat().st_mode & 0o777) == "0o700"
+    await database.close()
+
+
 async def test_when_nothing_more_can_be_written_all_fail_and_later_all_goes_on(
     tmp_path: Path,
 ) -> None:

@@ -45,7 +45,10 @@ class SqliteDatabase:
     async def open(self) -> None:
         """See `Database.open`. Raises StorageLockedError, StorageError."""
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Made here, so that it is this user's alone; SQLite gives its WAL the same mode.
+            if not self._path.exists():
+                self._path.touch(mode=0o600)
         except OSError as error:
             raise _failed(self._path, error) from error
         if self._lock is not None:
