@@ -411,6 +411,28 @@ async def test_broken_and_unfinished_gzip_are_errors() -> None:
         assert isinstance(await failing(provider, attempt()), UpstreamTruncatedError)
 
 
+async def test_a_gzip_bomb_is_told_by_its_swelling_long_before_the_size_limit() -> None:
+    bomb = gzip.compress(b" " * 100_000_000, compresslevel=1)
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(bomb, more="Content-Encoding: gzip\r\n")
+
+    async with reached(script) as (provider, _):
+        error = await failing(provider, attempt())
+        assert isinstance(error, UpstreamProtocolError)
+        assert "swells" in str(error)
+
+
+async def test_well_compressed_text_is_no_bomb() -> None:
+    padded = WHOLE[:-1] + b" " * 3_000_000 + WHOLE[-1:]
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(gzip.compress(padded), more="Content-Encoding: gzip\r\n")
+
+    async with reached(script) as (provider, _), provider.open(attempt()) as answer:
+        assert (await collect(answer))[0].wire == padded
+
+
 async def test_a_gzip_bomb_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("farthing.providers.transport.MAX_ANSWER_BYTES", 3_000_000)
     packer = zlib.compressobj(wbits=31)

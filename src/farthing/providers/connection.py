@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -31,6 +31,10 @@ MAX_STREAM_BYTES = 256 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 #: How much one step of decompression may produce, bytes, so that a bomb is met in small bites.
 _INFLATE_STEP = 1024 * 1024
+#: Above this size an answer that is so many times larger than what was sent is taken for a bomb. Text and
+#: JSON of models compress 3 to 20 times; gzip cannot exceed 1,032 (zlib, "Maximum Compression Factor").
+_SUSPECT_BYTES = 4 * 1024 * 1024
+_MAX_SWELLING = 200
 #: aiohttp warns about plain `bytes` bodies from this size on; larger ones are sent from a BytesIO.
 _LARGE_BODY = 1024 * 1024
 #: Idle connections are dropped after this, seconds: below the 60 to 75 s of common load balancers.
@@ -176,6 +180,7 @@ class Exchange:
         border.status = self.status
         self.content_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._inflate = self._inflater()
+        self._packed = self._unpacked = 0
 
     def place(self, error: FarthingError) -> FarthingError:
         """The same error, with provider, deployment, request id and status filled in where empty."""
@@ -250,25 +255,27 @@ class Exchange:
             )
         )
 
-    def _inflated(self, raw: bytes) -> list[bytes]:
-        """One network chunk decompressed; refuses a chunk that swells past MAX_ANSWER_BYTES."""
+    def _inflated(self, raw: bytes) -> Iterator[bytes]:
+        """One network chunk decompressed, piece by piece; refuses what swells as no text does."""
         assert self._inflate is not None
-        pieces: list[bytes] = []
-        size = 0
+        self._packed += len(raw)
         while raw:
             try:
                 piece = self._inflate.decompress(raw, _INFLATE_STEP)
             except zlib.error:
-                broken = UpstreamProtocolError(
-                    f"Provider '{self._border.provider}' sent an answer whose compression is broken."
-                )
-                raise self._border.place(broken) from None
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_ANSWER_BYTES:
-                break  # `chunks` refuses it
+                raise self._compression("is broken") from None
+            self._unpacked += len(piece)
+            if self._unpacked > max(_SUSPECT_BYTES, _MAX_SWELLING * self._packed):
+                raise self._compression(f"swells more than {_MAX_SWELLING} times")
+            yield piece
             raw = self._inflate.unconsumed_tail
-        return pieces
+
+    def _compression(self, what: str) -> FarthingError:
+        return self._border.place(
+            UpstreamProtocolError(
+                f"Provider '{self._border.provider}' sent an answer whose compression {what}."
+            )
+        )
 
 
 class _Border:
