@@ -209,6 +209,18 @@ class TestErrors:
         assert float(caught.value.response.headers["retry-after"]) > 0
         assert caught.value.request_id
 
+    def test_a_stream_that_breaks_off_names_the_call(
+        self, anthropic: Any, anthropic_client: Any, model: str
+    ) -> None:
+        with (
+            pytest.raises(anthropic.APIStatusError) as caught,
+            anthropic_client.messages.stream(
+                model=f"{model}-failing", max_tokens=99, messages=SAY
+            ) as stream,
+        ):
+            stream.until_done()
+        assert caught.value.body["request_id"]
+
 
 class TestAsync:
     @pytest.fixture

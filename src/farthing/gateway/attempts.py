@@ -147,6 +147,7 @@ class Running:
                 await self._succeed()
         except FarthingError as error:
             error.call_id = call.call_id
+            error.request_id = error.request_id or call.call_id  # what the client can quote
             await self.fail(error)
             call.outcome, call.status = error.code, error.status
             await book(call)
