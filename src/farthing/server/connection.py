@@ -26,6 +26,8 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_expiry()
         super().connection_lost(exc)
+        # Uvicorn leaves this timer running after a reset; it would hold the whole connection for its time.
+        self._unset_keepalive_if_required()
 
     def on_message_begin(self) -> None:
         self._is_in_head = True
