@@ -315,7 +315,8 @@ REFERENCE = (
         "Any client may call any provider's model. Where both speak the same dialect, every byte passes "
         "but the model's name. Where they differ, this is what happens to each field, as the codecs "
         "answer it. Azure OpenAI and OpenAI speak both of OpenAI's dialects, compatible vendors mostly "
-        "`openai-chat`. Embeddings and legacy completions are not translated. `tests/compat` asks each "
+        "`openai-chat`. A legacy completion is asked as a chat where the provider has none; embeddings are "
+        "not translated. `tests/compat` asks each "
         "pair with the client's own package.",
         lambda: str(_load("generate_dialects", "render")()),
     ),

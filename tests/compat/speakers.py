@@ -99,12 +99,12 @@ def ask_chat(client: Any, model: str, question: Question, *, stream: bool) -> He
     else:
         made = client.chat.completions.create(**fields)
     choice = made.choices[0]
-    calls = choice.message.tool_calls or []
+    called: list[Any] = choice.message.tool_calls or []
     details = made.usage.completion_tokens_details
     return Heard(
         text=choice.message.content or "",
         refusal=choice.message.refusal or "",
-        calls=tuple((c.function.name, json.loads(c.function.arguments)) for c in calls),
+        calls=tuple((c.function.name, json.loads(c.function.arguments)) for c in called),
         finish=choice.finish_reason,
         input_tokens=made.usage.prompt_tokens,
         output_tokens=made.usage.completion_tokens,

@@ -81,6 +81,10 @@ class AnswerTranslator:
             return None if self._hides_usage and event.kind is EventKind.USAGE else event
         if event.kind is EventKind.WHOLE:
             completion = self._provider.decode_response(event.wire)
+            if (
+                completion.created is None
+            ):  # Anthropic and Google tell no time, OpenAI's clients show one
+                completion = msgspec.structs.replace(completion, created=self._created)
             encoded = self._client.encode_response(completion)
             self.dropped = encoded.dropped
             return Event(wire=encoded.body, kind=event.kind)
