@@ -58,9 +58,8 @@ def test_each_customer_has_a_key_and_a_budget_that_holds(tmp_path: Path) -> None
 def test_recordings_answer_what_was_recorded_and_nothing_else(tmp_path: Path) -> None:
     assert "4 recordings" in run(EXAMPLES / "replay/record.py", "recordings", cwd=tmp_path)
     shutil.copy(EXAMPLES / "replay/farthing.toml", tmp_path)
-    for way in ("--stream", "--no-stream"):
-        answer = farthing("ask", "What is a farthing?", "-m", "assistant", way, cwd=tmp_path)
-        assert answer.stdout == "[simulated] What is a farthing?\n"
+    answer = farthing("ask", "What is a farthing?", "-m", "assistant", cwd=tmp_path)
+    assert answer.stdout == "[simulated] What is a farthing?\n"
     miss = farthing("ask", "What is a penny?", "-m", "assistant", cwd=tmp_path)
     assert miss.returncode == 1
     assert "No recording " in miss.stderr
