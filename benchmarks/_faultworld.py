@@ -48,7 +48,7 @@ from farthing.sim.script import Script
 FLAVOURS: tuple[Flavour, ...] = get_args(Flavour)
 #: Every wait of the simulator is this much shorter, so that a dripping answer takes no minute.
 HASTE = 1000.0
-TIMEOUTS = Timeouts(connect_s=1.0, first_byte_s=0.5, between_bytes_s=0.5, total_s=6.0, call_s=10.0)
+TIMEOUTS = Timeouts(connect_s=1.0, first_byte_s=0.5, between_bytes_s=0.5, total_s=20.0, call_s=25.0)
 
 #: A timer is no finer; shorter waits only give way to the other tasks, seconds.
 _SHORTEST_S = 0.001
