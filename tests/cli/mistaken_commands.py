@@ -397,9 +397,9 @@ _add(
 )
 _add(
     "kept the database where nobody may write",
-    "cannot be opened",
-    "farthing.db.lock",
-    "Make its folder writable",
+    "No such file or directory",
+    "/proc/farthing.db",
+    "may this user write there",
     run=_UP,
     toml='[storage]\nurl = "sqlite:/proc/farthing.db"\n',
 )

@@ -348,6 +348,7 @@ _HINTS = {
     "readonly": "Make the file and its folder writable for this user.",
     "unable to open": "It must be a file, in a folder where this user may write.",
     "File exists": "A file stands where its folder belongs: move it away, or set another storage.url.",
+    "No such file": "Does its folder exist, and may this user write there? storage.url names it.",
     "Permission denied": "Make its folder writable for this user, or set another storage.url.",
     "not a database": "Choose another file in storage.url, or restore this one from a copy.",
     "malformed": "The file is damaged: restore it from a copy, or recover it with `sqlite3 FILE .recover`.",
