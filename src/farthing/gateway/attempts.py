@@ -115,6 +115,7 @@ class Running:
         prepared = prepare(
             call.request, deployment, provider.dialects(deployment, call.request.head.kind)
         )
+        attempt = self._attempt(prepared)
         await self._hold(billing.most(call.request, deployment))
         self._breaker.start()
         self._is_started = True
@@ -122,7 +123,7 @@ class Running:
         self._translator = AnswerTranslator(
             call.request, prepared, call_id=call.call_id, created=int(call.at_s)
         )
-        self._answer = await self._stack.enter_async_context(provider.open(self._attempt(prepared)))
+        self._answer = await self._stack.enter_async_context(provider.open(attempt))
         call.dropped = prepared.dropped
         await self._prime()
 
@@ -153,11 +154,18 @@ class Running:
             await book(call)
             yield self._translator.failure(error)
             return
+        # Border: plug-in providers. The reader's own failures do not pass here; the pipeline sees those.
+        except Exception:
+            call.outcome, call.status = "internal_error", 500
+            raise
         finally:
             await self.abort()
         await book(call)
-        for event in held:
-            yield call.keep(event)
+        # Kept before the first is handed out: a reader who leaves now must not leave half an answer behind.
+        closing = [call.keep(event) for event in held]
+        call.is_complete = True
+        for event in closing:
+            yield event
 
     async def fail(self, error: FarthingError) -> None:
         """Record a try that ended in an error, tell the breaker, give the connection back."""
@@ -167,7 +175,7 @@ class Running:
         error.provider = error.provider or self._deployment.provider
         if isinstance(error, UpstreamRateLimitedError):
             self._breaker.rest(error.retry_after_s or 1.0, error.code)
-        elif retry.is_fault_of_place(error):
+        elif self._is_started and retry.is_fault_of_place(error):
             self._breaker.fail(error.code)
         self._record(error.code, self._charge_of(error), status=error.upstream_status)
         await self._close()
@@ -326,9 +334,11 @@ class Running:
     def _charge_of(self, error: FarthingError) -> billing.Charge:
         """What a failed try costs: nothing when the vendor refused or never saw it, else by what was seen."""
         tally = self._tally()
-        if not self._is_started or not isinstance(error, UpstreamError):
+        if not self._is_started:
             return billing.nothing()
         if self._answer is None:
+            if not isinstance(error, UpstreamError):
+                return billing.nothing()
             refused = error.upstream_status is not None and error.upstream_status >= 400
             never_billed = refused or not error.was_sent
             return billing.nothing() if never_billed else self._unknown()

@@ -45,6 +45,8 @@ class CallHead(msgspec.Struct, frozen=True, kw_only=True):
 class Call:
     """One call. Iterate it once for its events; `head` is set when it is handed out, `record` at the end.
 
+    is_complete: every event of a good answer has been kept, whether or not the reader stayed to take it.
+
     The events' `wire` is in the request's dialect. The last one (the end mark, or the whole body) comes
     only after the settlement is durable.
     """
@@ -75,6 +77,7 @@ class Call:
         self.source: AsyncGenerator[Event, None] | None = None
         self.running: Abortable | None = None
         self.is_settled = False
+        self.is_complete = False
         self._collected: list[Event] | None = None
         self._collected_size = 0
 
@@ -126,7 +129,7 @@ class Call:
     def collected(self) -> Cached | None:
         """The complete answer, or None when it was not kept or not complete."""
         served = self.attempts[-1] if self.attempts else None
-        if self._collected is None or self.outcome != "ok" or served is None:
+        if self._collected is None or not self.is_complete or served is None:
             return None
         return Cached(
             events=tuple(self._collected),

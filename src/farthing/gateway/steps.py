@@ -144,13 +144,21 @@ def note_failure(call: Call, error: BaseException) -> None:
 
 async def settle(call: Call) -> None:
     """Close the answer, write the charges, free the reservation: once, however the call ended."""
-    if call.source is not None:
-        await call.source.aclose()
-    if call.running is not None:
-        await call.running.abort()
-    if call.outcome is None:
-        call.outcome, call.status = ABORTED, ABORTED_STATUS
-    await book(call)
+    try:
+        if call.source is not None:
+            await call.source.aclose()
+        if call.running is not None:
+            await call.running.abort()
+    finally:  # a provider that fails while it is closed must not keep the money or the key
+        if call.outcome is None:
+            call.outcome, call.status = ABORTED, ABORTED_STATUS
+        try:
+            await book(call)
+        finally:
+            _free_idempotency_key(call)
+
+
+def _free_idempotency_key(call: Call) -> None:
     if call.fingerprint is not None and call.request.idempotency_key:
         call.snapshot.shared.idempotency.finish(
             call.caller.key_id, call.request.idempotency_key, call.collected()
