@@ -343,6 +343,21 @@ class TestRequestsOut:
             ),
             ("claude-opus-4-8", Reasoning(effort="none"), {"type": "disabled"}, None, 4096),
             (
+                "claude-opus-5-5",
+                Reasoning(effort="none"),
+                {"type": "adaptive"},
+                {"effort": "low"},
+                4096,
+            ),
+            ("claude-sonnet-5-5", Reasoning(effort="none"), {"type": "between_tools"}, None, 4096),
+            (
+                "claude-opus-4-5-20251101",
+                Reasoning(effort="low"),
+                {"type": "enabled", "budget_tokens": 1024},
+                None,
+                5120,
+            ),
+            (
                 "claude-sonnet-4-5-20250929",
                 Reasoning(effort="medium"),
                 {"type": "enabled", "budget_tokens": 8192},

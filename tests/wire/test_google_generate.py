@@ -142,7 +142,7 @@ CANDIDATE = {
     "finishReason": "STOP",
     "index": 0,
     "safetyRatings": [],
-    "groundingMetadata": {"webSearchQueries": ["a", "b"]},
+    "groundingMetadata": {"webSearchQueries": ["a", "", "b", "a"]},
 }
 
 ANSWER = {
@@ -370,11 +370,25 @@ class TestRequestsOut:
             (
                 "gemini-3-pro",
                 Reasoning(effort="none"),
-                {"thinkingLevel": "MINIMAL"},
+                {"thinkingLevel": "LOW"},
                 ("reasoning.effort",),
             ),
+            ("gemini-3.8-flash", Reasoning(effort="minimal"), {"thinkingLevel": "LOW"}, ()),
+            (
+                "gemini-3.5-flash-lite",
+                Reasoning(effort="minimal"),
+                {"thinkingLevel": "MINIMAL"},
+                (),
+            ),
             ("gemini-2.5-pro", Reasoning(effort="high"), {"thinkingBudget": 24576}, ()),
-            ("gemini-2.5-pro", Reasoning(effort="none"), {"thinkingBudget": 0}, ()),
+            (
+                "gemini-2.5-pro",
+                Reasoning(effort="none"),
+                {"thinkingBudget": 128},
+                ("reasoning.effort",),
+            ),
+            ("gemini-2.5-flash", Reasoning(effort="none"), {"thinkingBudget": 0}, ()),
+            ("gemini-2.5-flash", Reasoning(effort="max"), {"thinkingBudget": 24576}, ()),
             ("gemini-3-pro", Reasoning(budget_tokens=2000), {"thinkingBudget": 2000}, ()),
             (
                 "gemini-3-pro",

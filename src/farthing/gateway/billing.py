@@ -15,8 +15,8 @@ from farthing.core.usage import Usage
 
 #: Inline media: base64 runs this long are not text. Their tokens are bounded per piece instead.
 _BASE64_RUN = re.compile(rb"[A-Za-z0-9+/=_-]{1024,}")
-#: No vendor bills more for one image or page of a document; gpt-4o-mini reaches 48,169 for one high-detail
-#: image (OpenAI, "Images and vision", 2025), the next highest is far below.
+#: No vendor is known to bill more for one image or page of a document. gpt-4o-mini reaches 48,169 for one
+#: high-detail image: 2,833 and 5,667 for each of up to eight tiles (from memory, unverified).
 MEDIA_TOKENS = 50_000
 #: The output bound of a deployment whose limits nobody stated.
 UNKNOWN_OUTPUT_TOKENS = 32_768

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-#: Tokens of thinking that a word buys where a dialect counts. low, medium and high are the figures of
-#: Google's own translation of `reasoning_effort` (ai.google.dev/gemini-api/docs/openai, 2026-11-24);
-#: 1,024 is also the least that Anthropic accepts. none turns thinking off.
+#: Tokens of thinking that a word buys where a dialect counts. low, medium and high are Google's own
+#: translation of `reasoning_effort` (1K, 8K and 24K, announced 2025-04 by the vendor and quoted at
+#: feedback.typingmind.com, read 2026-11-24); 1,024 is also the least that Anthropic accepts. xhigh and max
+#: are a choice of this project. none turns thinking off.
 BUDGETS = {
     "none": 0,
     "minimal": 1024,

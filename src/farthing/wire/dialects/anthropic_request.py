@@ -14,6 +14,8 @@ from farthing.wire.dialects._foreign import foreign_fields, untranslatable
 from farthing.wire.dialects.anthropic_content import Json, decode_content, encode_content
 from farthing.wire.dialects.anthropic_turns import decode_turns, encode_turns, split_system
 from farthing.wire.dialects.anthropic_words import (
+    ALWAYS_THINKING,
+    BETWEEN_TOOLS,
     BUDGET_MODELS,
     DEFAULT_MAX_TOKENS,
     LEAST_BUDGET,
@@ -273,7 +275,7 @@ def _put_thinking(body: Json, request: ChatRequest, dropped: list[str]) -> None:
     if effort is None and budget is None:
         return
     if effort == "none" or budget == 0:
-        body["thinking"] = {"type": "disabled"}
+        _put_least_thinking(body, request, dropped)
     elif request.model.startswith(BUDGET_MODELS):
         _put_budget(body, request, dropped)
     else:
@@ -281,10 +283,26 @@ def _put_thinking(body: Json, request: ChatRequest, dropped: list[str]) -> None:
         word = effort if effort is not None else effort_of(budget or 0)
         if word is not None:
             body["output_config"] = {"effort": "low" if word == "minimal" else word}
-    if wanted.include_thoughts is False and body.get("thinking") != {"type": "disabled"}:
-        thinking = body.get("thinking")
-        if isinstance(thinking, dict):
-            thinking["display"] = "omitted"
+    thinking = body.get("thinking")
+    if (
+        wanted.include_thoughts is False
+        and isinstance(thinking, dict)
+        and thinking["type"] in ("adaptive", "enabled")
+    ):
+        thinking["display"] = "omitted"
+
+
+def _put_least_thinking(body: Json, request: ChatRequest, dropped: list[str]) -> None:
+    """Thinking off, or what comes nearest where a model cannot stop; that is told as dropped."""
+    if request.model.startswith(ALWAYS_THINKING):
+        body["thinking"] = {"type": "adaptive"}
+        body["output_config"] = {"effort": "low"}
+        dropped.append("reasoning.effort")
+    elif request.model.startswith(BETWEEN_TOOLS):
+        body["thinking"] = {"type": "between_tools"}
+        dropped.append("reasoning.effort")
+    else:
+        body["thinking"] = {"type": "disabled"}
 
 
 def _put_own_thinking(body: Json, wanted: Reasoning) -> None:

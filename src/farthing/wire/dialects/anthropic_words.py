@@ -9,12 +9,13 @@ from farthing.core.usage import Usage
 
 NAME = "anthropic-messages"
 
-#: `max_tokens` is required there. Without a bound from the caller this one is sent: the most that every
-#: model of the vendor accepts (Claude 3 Haiku's limit; platform.claude.com/docs models, 2026-11-24). An
-#: answer cut by it ends with finish reason `length`, never silently.
+#: `max_tokens` is required there. Without a bound from the caller this one is sent: Claude 3 Haiku's
+#: limit, the lowest of all models of the vendor (from memory, unverified). An answer cut by it ends with
+#: finish reason `length`, never silently.
 DEFAULT_MAX_TOKENS = 4096
 
-#: The least thinking budget that the vendor accepts, in tokens (extended thinking guide, 2026-11-24).
+#: The least thinking budget that the vendor accepts, in tokens (as several clients of it check, for one
+#: docs.getbifrost.ai/providers/reasoning, read 2026-11-24; the vendor's own guide was not read).
 LEAST_BUDGET = 1024
 
 #: Our finish reason for each stop reason (anthropic 0.125.0, types/stop_reason.py, 2026-11-24).
@@ -37,7 +38,8 @@ _STOP: dict[FinishReason, str] = {
     "content_filter": "refusal",
 }
 
-#: Their word for a service tier; others (flex, batch) cannot be asked for in a request and are dropped.
+#: Their word for a service tier (anthropic 0.125.0, types/message_create_params.py); others (flex, batch)
+#: cannot be asked for in a request and are dropped.
 TIERS = {
     "auto": "auto",
     "priority": "auto",
@@ -46,18 +48,26 @@ TIERS = {
     "standard_only": "standard_only",
 }
 
-#: Models that take a thinking budget in tokens and no `output_config.effort`: everything before Opus
-#: 4.5 (extended thinking and effort guides, 2026-11-24). All others get adaptive thinking and effort.
+#: Models that think by a budget in tokens and reject adaptive thinking: everything before 4.6. All others
+#: get adaptive thinking and effort (docs.aws.amazon.com/bedrock, "Adaptive thinking", and
+#: vercel.com/docs/ai-gateway, "Anthropic Reasoning", read 2026-11-24).
 BUDGET_MODELS = (
     "claude-3",
     "claude-haiku-4-5",
     "claude-opus-4-0",
     "claude-opus-4-1",
     "claude-opus-4-2",
+    "claude-opus-4-5",
     "claude-sonnet-4-0",
     "claude-sonnet-4-2",
     "claude-sonnet-4-5",
 )
+#: Models that cannot stop thinking and answer `disabled` with an error; least is adaptive at low effort
+#: (platform.claude.com/docs/en/models/opus-5-5/whats-new-opus-5-5, and Fabric 1.4.553's release notes for
+#: Fable 5 and Mythos, read 2026-11-24).
+ALWAYS_THINKING = ("claude-opus-5-5", "claude-fable-", "claude-mythos-")
+#: Models whose least is `between_tools` in place of `disabled` (the same release notes, 2026-11-24).
+BETWEEN_TOOLS = ("claude-sonnet-5-5",)
 
 
 def finish_of(stop_reason: str | None) -> FinishReason | None:

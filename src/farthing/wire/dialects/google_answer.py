@@ -126,9 +126,12 @@ def _searches(raw: msgspec.Raw | None, model: str) -> int:
 def billed_searches(grounding: Grounding | None, model: str) -> int:
     """Web searches that are billed: every query since Gemini 3, one per grounded prompt before.
 
-    Source: ai.google.dev/gemini-api/docs/pricing, 2026-11-24.
+    Since Gemini 3, empty queries are free and equal ones count once. Source: ai.google.dev's pricing
+    page and search guide, as quoted in the vendor's forum (discuss.ai.google.dev/t/168136, t/134866 and
+    t/102927), read 2026-11-24.
     """
-    queries = len(grounding.web_search_queries) if grounding else 0
+    told = {bytes(query) for query in grounding.web_search_queries} if grounding else set()
+    queries = len(told - {b'""', b"null"})
     return min(queries, 1) if model.startswith(("gemini-1", "gemini-2")) else queries
 
 

@@ -8,12 +8,12 @@ from farthing.core.chat import ChatRequest, Reasoning, ResponseFormat, Tool, Too
 from farthing.core.errors import BadRequestError, UntranslatableError
 from farthing.core.messages import Message, Part, ToolResultPart
 from farthing.wire.codec import Encoded
-from farthing.wire.dialects._effort import budget_of
 from farthing.wire.dialects._fields import Fields
 from farthing.wire.dialects._foreign import foreign_fields, untranslatable
 from farthing.wire.dialects.google_content import CallIds, Encoder, Json, decode_part
 from farthing.wire.dialects.google_schema import to_json_schema
-from farthing.wire.dialects.google_words import BUDGET_MODELS, LEVELS, NAME, TIERS, camel
+from farthing.wire.dialects.google_thinking import thinking_config
+from farthing.wire.dialects.google_words import NAME, TIERS, camel
 
 _MODES = {"AUTO": "auto", "VALIDATED": "auto", "ANY": "required", "NONE": "none"}
 _WORDS = {"auto": "AUTO", "required": "ANY", "tool": "ANY", "none": "NONE"}
@@ -350,38 +350,10 @@ def _config(request: ChatRequest, dropped: list[str]) -> Json:
     dropped += [
         f"tools[{number}].strict" for number, tool in enumerate(request.tools) if tool.strict
     ]
-    thinking = _thinking(request, dropped)
+    thinking = thinking_config(request, dropped)
     if thinking is not None:
         config["thinkingConfig"] = thinking
     return config
-
-
-def _thinking(request: ChatRequest, dropped: list[str]) -> Json | None:
-    """`thinkingConfig`: budgets for models that count, levels for those that name."""
-    wanted = request.reasoning
-    if wanted is None:
-        return None
-    effort, budget = wanted.effort, wanted.budget_tokens
-    shown: Json = {}
-    if request.dialect == NAME:
-        if effort is not None:
-            shown["thinkingLevel"] = effort.upper()
-    elif effort is not None and not (budget and budget > 0):
-        is_counting = request.model.startswith(BUDGET_MODELS)
-        budget = budget_of(effort) if is_counting else None
-        if not is_counting and effort in LEVELS:
-            shown["thinkingLevel"] = LEVELS[effort]
-        if (budget is None and not shown) or (effort == "none" and not is_counting):
-            dropped.append("reasoning.effort")
-    elif budget == -1 and not request.model.startswith(BUDGET_MODELS):
-        budget = None
-    if budget is not None:
-        shown["thinkingBudget"] = budget
-    if wanted.include_thoughts is not None:
-        shown["includeThoughts"] = wanted.include_thoughts
-    elif request.dialect != NAME and wanted.summary is not None:
-        shown["includeThoughts"] = True
-    return shown if shown or request.dialect == NAME else None
 
 
 def _put_tier(body: Json, request: ChatRequest, dropped: list[str]) -> None:

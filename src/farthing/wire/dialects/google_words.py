@@ -58,20 +58,36 @@ TIERS = {
 }
 
 #: Models that think by `thinkingBudget` and reject `thinkingLevel`: everything before Gemini 3
-#: (ai.google.dev/gemini-api/docs/thinking, 2026-11-24).
+#: (ai.google.dev/gemini-api/docs/thinking, as quoted in spring-ai issue 4983, read 2026-11-24).
 BUDGET_MODELS = ("gemini-1", "gemini-2", "models/gemini-1", "models/gemini-2")
 
+#: Models among those that cannot stop thinking; the figure is their least budget (from memory,
+#: unverified). Others accept 0 (hexdocs.pm/gemini_ex, ThinkingConfig, read 2026-11-24).
+LEAST_BUDGETS = {"gemini-2.5-pro": 128, "models/gemini-2.5-pro": 128}
+
+#: The largest budget of the other ones (github.com/docker/docker-agent pull request 473, 2026-11-24).
+MOST_BUDGET = 24576
+
 #: `thinkingLevel` for an effort word. There is no way to turn thinking off since Gemini 3; the least is
-#: taken and the field listed as dropped.
+#: taken and the field listed as dropped. LOW is the least that every model knows.
 LEVELS = {
-    "none": "MINIMAL",
-    "minimal": "MINIMAL",
+    "none": "LOW",
+    "minimal": "LOW",
     "low": "LOW",
     "medium": "MEDIUM",
     "high": "HIGH",
     "xhigh": "HIGH",
     "max": "HIGH",
 }
+
+#: Models that know the level MINIMAL too; 3 Pro, 3.1 Pro, 3.7 Flash and 3.8 Flash do not
+#: (docs.cloud.google.com/gemini-enterprise-agent-platform/models/thinking, read 2026-11-24).
+MINIMAL_MODELS = (
+    "gemini-3-flash",
+    "gemini-3.1-flash-lite",
+    "gemini-3.5-flash",
+    "gemini-3.6-flash",
+)
 
 #: Accepted in place of a real signature on function calls that another model made; without one, Gemini 3
 #: rejects the history (ai.google.dev/gemini-api/docs/thought-signatures, 2026-11-24).

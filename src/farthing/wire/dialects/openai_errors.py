@@ -8,7 +8,8 @@ from farthing.core.errors import ContentFilteredError, ContextTooLongError, Fart
 from farthing.wire.dialects._upstream import identifier, upstream_error
 from farthing.wire.retry_after import retry_after_s
 
-#: The error type by HTTP status (platform.openai.com/docs/guides/error-codes, 2026-11-24).
+#: The error type by HTTP status. Clients of the vendor go by the status; the words are from memory,
+#: unverified.
 _TYPES = {
     401: "authentication_error",
     402: "insufficient_quota",

@@ -14,7 +14,8 @@ FINISHES: dict[str, FinishReason] = {
     "tool_calls": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
-    # Mistral's word for a context that ran out, and Together's for an end token.
+    # Mistral's word for a context that ran out (mistralai/client-python, docs/models, 2026-06), and
+    # Together's for an end token (from memory, unverified).
     "model_length": "length",
     "eos": "stop",
 }
@@ -54,9 +55,9 @@ class WireUsage(msgspec.Struct):
 
     Rejected prediction tokens are part of completion_tokens already. cache_write_tokens is part of the
     prompt beside cached_tokens; since GPT-5.6 it is charged apart (OpenAI, prompt-caching guide, 2026-08).
-    prompt_cache_hit_tokens is DeepSeek's form of the cached count (api-docs.deepseek.com, 2026-11-24). xAI
-    leaves reasoning out of completion_tokens and counts it in total_tokens only (docs.x.ai, consumption and
-    rate limits, 2026-02), which the total tells.
+    prompt_cache_hit_tokens is DeepSeek's form of the cached count, part of prompt_tokens (clients of it, for
+    one deepseek-sdk 0.3.0, read 2026-11-24). xAI leaves reasoning out of completion_tokens and counts it in
+    total_tokens only (docs.x.ai, consumption and rate limits, 2026-02), which the total tells.
     """
 
     prompt_tokens: int | None = None
