@@ -33,10 +33,12 @@ from farthing.wire.dialects.openai_responses_turns import (
     summary_json,
 )
 from farthing.wire.dialects.openai_responses_words import (
+    Action,
     WireUsage,
     ending,
     failure_of,
     finish_of,
+    is_paid_search,
     usage_json,
 )
 
@@ -56,6 +58,7 @@ def decode_response(body: bytes) -> Completion:
         raise fields.fault("object", "must be 'response' in an answer.")
     if not fields.is_array("output"):
         raise fields.fault("output", "is missing.")
+    searches = _searches(fields)
     parts = output_parts(fields.objects("output"))
     details = fields.object("incomplete_details")
     reason = details.string("reason") if details is not None else None
@@ -72,7 +75,7 @@ def decode_response(body: bytes) -> Completion:
         id=fields.required_string("id"),
         model=fields.string("model") or "",
         choices=(choice,),
-        usage=None if usage is None else _usage(usage),
+        usage=None if usage is None else _usage(usage, searches),
         created=None if created is None else int(created),
         service_tier=fields.string("service_tier"),
         dialect=NAME,
@@ -80,9 +83,18 @@ def decode_response(body: bytes) -> Completion:
     )
 
 
-def _usage(raw: msgspec.Raw) -> Usage:
+def _searches(fields: Fields) -> int:
+    """Paid searches among the output's items, which `usage` leaves out."""
     try:
-        return msgspec.json.decode(raw, type=WireUsage).to_core()
+        items = msgspec.json.decode(fields.verbatim, type=_Output).output
+    except msgspec.MsgspecError:
+        return 0  # an item of a form that `output_parts` names with its path
+    return sum(is_paid_search(item.type, item.action) for item in items)
+
+
+def _usage(raw: msgspec.Raw, searches: int) -> Usage:
+    try:
+        return msgspec.json.decode(raw, type=WireUsage).to_core(web_searches=searches)
     except msgspec.MsgspecError:
         raise UpstreamProtocolError("The provider's usage is not one of this dialect.") from None
 
@@ -274,9 +286,14 @@ class _Text(msgspec.Struct):
 
 class _OutputItem(msgspec.Struct):
     type: str | None = None
+    action: Action | None = None
     content: list[_Text] | None = None
     summary: list[_Text] | None = None
     arguments: str | None = None
+
+
+class _Output(msgspec.Struct):
+    output: list[_OutputItem]
 
 
 class _Details(msgspec.Struct):
@@ -311,8 +328,9 @@ def tally(body: bytes) -> Tally:
     reason = answer.incomplete_details.reason if answer.incomplete_details else None
     has_calls = any(item.type == "function_call" for item in answer.output)
     finish = finish_of(answer.status or "completed", reason, has_calls=has_calls)
+    searches = sum(is_paid_search(item.type, item.action) for item in answer.output)
     return Tally(
-        usage=answer.usage.to_core() if answer.usage else None,
+        usage=answer.usage.to_core(web_searches=searches) if answer.usage else None,
         finish_reasons=(finish,) if finish else (),
         model=answer.model,
         service_tier=answer.service_tier,

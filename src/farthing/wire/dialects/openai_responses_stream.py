@@ -20,7 +20,13 @@ from farthing.core.chat import (
 from farthing.core.errors import UpstreamProtocolError, UpstreamTruncatedError
 from farthing.wire.dialects.openai_errors import ErrorFields
 from farthing.wire.dialects.openai_responses_items import NAME
-from farthing.wire.dialects.openai_responses_words import WireUsage, failure_of, finish_of
+from farthing.wire.dialects.openai_responses_words import (
+    Action,
+    WireUsage,
+    failure_of,
+    finish_of,
+    is_paid_search,
+)
 from farthing.wire.sse import SseSplitter
 
 
@@ -31,6 +37,7 @@ class _Item(msgspec.Struct):
     name: str | None = None
     arguments: str | None = None
     encrypted_content: str | None = None
+    action: Action | None = None
 
 
 class _Details(msgspec.Struct):
@@ -80,6 +87,7 @@ class Reader:
         self._model: str | None = None
         self._tier: str | None = None
         self._usage: WireUsage | None = None
+        self._searches = 0
         self._finish: FinishReason | None = None
         self._characters = 0
         # Output index → number of the item among those of its kind.
@@ -105,7 +113,7 @@ class Reader:
     def tally(self) -> Tally:
         """What is known so far."""
         return Tally(
-            usage=self._usage.to_core() if self._usage else None,
+            usage=self._usage.to_core(web_searches=self._searches) if self._usage else None,
             finish_reasons=(self._finish,) if self._finish else (),
             model=self._model,
             service_tier=self._tier,
@@ -184,6 +192,7 @@ class Reader:
         return self._made(wire, EventKind.CONTENT)
 
     def _on_item_done(self, wire: bytes, index: int, item: _Item) -> Event:
+        self._searches += is_paid_search(item.type, item.action)
         if item.type == "reasoning" and item.encrypted_content is not None:
             sealed = ReasoningDelta(
                 part=self._thought(index), encrypted=item.encrypted_content, id=item.id
@@ -242,7 +251,8 @@ class Reader:
         self._usage = response.usage
         deltas: list[Delta] = [Finished(finish_reason=finish, raw_finish=reason or status)]
         if response.usage is not None:
-            deltas.append(UsageDelta(usage=response.usage.to_core(), service_tier=self._tier))
+            usage = response.usage.to_core(web_searches=self._searches)
+            deltas.append(UsageDelta(usage=usage, service_tier=self._tier))
         return self._made(wire, EventKind.END, *deltas)
 
     def _on_failure(self, wire: bytes, event: _Data) -> Event:

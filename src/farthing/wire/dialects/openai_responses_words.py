@@ -39,6 +39,21 @@ class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
 
 
+class Action(msgspec.Struct):
+    """What a vendor's own tool did."""
+
+    type: str | None = None
+
+
+def is_paid_search(kind: str | None, action: Action | None) -> bool:
+    """Whether an output item is a web search that is billed; opening a found page is not.
+
+    OpenAI bills each call whose action is `search` (platform.openai.com/docs/pricing, "Web search"; the
+    prices are the catalogue's).
+    """
+    return kind == "web_search_call" and (action is None or action.type in (None, "search"))
+
+
 class WireUsage(msgspec.Struct):
     """The `usage` object. Totals include their parts, as in core."""
 
@@ -47,8 +62,11 @@ class WireUsage(msgspec.Struct):
     input_tokens_details: _InputDetails | None = None
     output_tokens_details: _OutputDetails | None = None
 
-    def to_core(self) -> Usage:
-        """In core words. Parts that contradict their total are cut to what it allows."""
+    def to_core(self, *, web_searches: int = 0) -> Usage:
+        """In core words. Parts that contradict their total are cut to what it allows.
+
+        web_searches: counted from the output's items, since this object leaves them out.
+        """
         details = self.input_tokens_details or _InputDetails()
         spoken = self.output_tokens_details or _OutputDetails()
         total_in, total_out = max(0, self.input_tokens or 0), max(0, self.output_tokens or 0)
@@ -59,6 +77,7 @@ class WireUsage(msgspec.Struct):
             cached_input_tokens=cached,
             cache_write_tokens=min(max(0, details.cache_write_tokens or 0), total_in - cached),
             reasoning_tokens=min(max(0, spoken.reasoning_tokens or 0), total_out),
+            web_search_requests=web_searches,
         )
 
 
