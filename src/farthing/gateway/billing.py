@@ -10,16 +10,26 @@ import msgspec
 from farthing.base.tokens import estimate_tokens, upper_bound_tokens
 from farthing.core.calls import Head, Request, Tally
 from farthing.core.models import Deployment
-from farthing.core.prices import TIERS, cost, tier_name, upper_bound
+from farthing.core.prices import TIERS, Price, cost, tier_name, upper_bound
 from farthing.core.usage import Usage
 
-#: Inline media: base64 runs this long are not text. Their tokens are bounded per piece instead.
-_BASE64_RUN = re.compile(rb"[A-Za-z0-9+/=_-]{1024,}")
+#: Inline media: base64 runs this long are not text. Their tokens are bounded per piece instead. A match
+#: begins only where a run does, or a body of runs that are a little shorter would take quadratic time.
+_BASE64_RUN = re.compile(rb"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{1024,}")
+#: Input that the vendor adds and the body does not show: a stored conversation, prompt, cache or file, and
+#: what its own tools fetch.
+_UNSEEN_INPUT = re.compile(
+    rb'"(?:previous_response_id|conversation|cachedContent|cached_content|file_id|file_?[uU]ri)"\s*:\s*["{]'
+    rb'|"(?:prompt|googleSearch|google_search|urlContext|url_context|web_search_options)"\s*:\s*\{'
+    rb'|"type"\s*:\s*"(?:web_search|web_fetch|file_search|code_|mcp|computer)'
+)
 #: No vendor is known to bill more for one image or page of a document. gpt-4o-mini reaches 48,169 for one
 #: high-detail image: 2,833 and 5,667 for each of up to eight tiles (from memory, unverified).
 MEDIA_TOKENS = 50_000
 #: The output bound of a deployment whose limits nobody stated.
 UNKNOWN_OUTPUT_TOKENS = 32_768
+#: The bound of input that the body does not show, for a model whose context nobody stated.
+UNKNOWN_INPUT_TOKENS = 200_000
 #: Visible characters per token, low enough that an estimate of output errs upwards for English.
 CHARACTERS_PER_TOKEN = 3.5
 
@@ -47,18 +57,13 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
 def bounds(request: Request, deployment: Deployment) -> Bounds:
     """The most tokens that this request can use there.
 
-    Input: every token has at least one byte, so text is bounded by its size; inline media by
-    `MEDIA_TOKENS` each; both by the model's context where that is known.
+    Input: every token has at least one byte, so text is bounded by its size; images by `MEDIA_TOKENS`
+    each; documents, recordings and what the vendor adds by nothing but the model's context.
     """
-    head = request.head
-    media = _BASE64_RUN.findall(request.body) if len(request.body) > 1024 else []
-    text_bytes = len(request.body) - sum(map(len, media))
-    input_tokens = upper_bound_tokens(text_bytes) + MEDIA_TOKENS * len(media)
-    if "images" in head.features or "files" in head.features:
-        input_tokens += MEDIA_TOKENS * request.body.count(b"http")
-    if deployment.context_tokens is not None:
-        input_tokens = min(input_tokens, deployment.context_tokens)
-    return Bounds(input_tokens=input_tokens, output_tokens=_output_bound(head, deployment))
+    return Bounds(
+        input_tokens=_input_bound(request, deployment),
+        output_tokens=_output_bound(request.head, deployment),
+    )
 
 
 def most(request: Request, deployment: Deployment) -> int:
@@ -68,27 +73,21 @@ def most(request: Request, deployment: Deployment) -> int:
     """
     if deployment.price is None:
         return 0
-    limit = bounds(request, deployment)
-    tier = request.head.service_tier
-    tiers = [t for t in TIERS if t in deployment.price.tiers] if tier == "auto" else [tier]
-    return max(
-        upper_bound(
-            deployment.price,
-            input_tokens=limit.input_tokens,
-            output_tokens=limit.output_tokens,
-            tier=tier,
-        )
-        for tier in tiers
-    )
+    return _most(request.head, deployment.price, bounds(request, deployment))
 
 
 def affordable_output(request: Request, deployments: Sequence[Deployment], left: int) -> int:
     """The largest bound on output tokens with which the call fits into `left` nanodollars, or 0."""
+    inputs = [(each, each.price, _input_bound(request, each)) for each in deployments]
 
     def fits(output_tokens: int) -> bool:
         head = msgspec.structs.replace(request.head, max_output_tokens=output_tokens)
-        smaller = msgspec.structs.replace(request, head=head)
-        return max((most(smaller, each) for each in deployments), default=0) <= left
+        return all(
+            _most(head, price, Bounds(input_tokens=size, output_tokens=_output_bound(head, each)))
+            <= left
+            for each, price, size in inputs
+            if price is not None
+        )
 
     low, high = 0, UNKNOWN_OUTPUT_TOKENS * 8
     while low < high:
@@ -164,6 +163,31 @@ def _tier(head: Head, tally: Tally) -> str:
     """A known tier. Any other word may be a caller's own text: it is priced as standard and not kept."""
     name = tier_name(tally.service_tier or head.service_tier)
     return name if name in TIERS else "standard"
+
+
+def _most(head: Head, price: Price, limit: Bounds) -> int:
+    # A vendor without room in the tier that was asked for answers in the standard one, and says so.
+    tiers = TIERS if head.service_tier == "auto" else (tier_name(head.service_tier), "standard")
+    return max(
+        upper_bound(
+            price, input_tokens=limit.input_tokens, output_tokens=limit.output_tokens, tier=tier
+        )
+        for tier in tiers
+        if tier in price.tiers or tier == "standard"
+    )
+
+
+def _input_bound(request: Request, deployment: Deployment) -> int:
+    body, features = request.body, request.head.features
+    media = _BASE64_RUN.findall(body) if features & {"images", "files", "audio"} else []
+    tokens = upper_bound_tokens(len(body) - sum(map(len, media))) + MEDIA_TOKENS * len(media)
+    if "images" in features:
+        tokens += MEDIA_TOKENS * body.count(b"http")
+    if features & {"files", "audio"} or _UNSEEN_INPUT.search(body):
+        tokens = deployment.context_tokens or max(tokens, UNKNOWN_INPUT_TOKENS)
+    elif deployment.context_tokens is not None:
+        tokens = min(tokens, deployment.context_tokens)
+    return tokens
 
 
 def _output_bound(head: Head, deployment: Deployment) -> int:
