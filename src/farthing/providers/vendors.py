@@ -29,6 +29,7 @@ class Vendor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     describes: bool = False
     simulated: bool = False
     usage_option: bool = True
+    unverified: bool = False
 
 
 @cache
