@@ -85,11 +85,16 @@ def decode_response(body: bytes) -> Completion:
 
 def _searches(fields: Fields) -> int:
     """Paid searches among the output's items, which `usage` leaves out."""
+    items = msgspec.json.decode(fields.verbatim, type=_Output).output
+    return sum(_is_paid_search(item) for item in items)
+
+
+def _is_paid_search(item: msgspec.Raw) -> bool:
     try:
-        items = msgspec.json.decode(fields.verbatim, type=_Output).output
+        search = msgspec.json.decode(item, type=_Search)
     except msgspec.MsgspecError:
-        return 0  # an item of a form that `output_parts` names with its path
-    return sum(is_paid_search(item.type, item.action) for item in items)
+        return False
+    return is_paid_search(search.type, search.action)
 
 
 def _usage(raw: msgspec.Raw, searches: int) -> Usage:
@@ -293,7 +298,12 @@ class _OutputItem(msgspec.Struct):
 
 
 class _Output(msgspec.Struct):
-    output: list[_OutputItem]
+    output: list[msgspec.Raw]
+
+
+class _Search(msgspec.Struct):
+    type: str | None = None
+    action: Action | None = None
 
 
 class _Details(msgspec.Struct):
