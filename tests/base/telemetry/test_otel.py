@@ -201,6 +201,8 @@ async def test_metrics_use_the_established_token_histogram_by_default(receiver: 
 async def test_the_opt_in_switches_to_the_new_counters_by_modality(receiver: Receiver) -> None:
     await export(receiver, {"OTEL_SEMCONV_STABILITY_OPT_IN": "http, gen_ai_latest_experimental"})
     assert "gen_ai.client.token.usage" not in receiver.metrics
+    assert "gen_ai.client.inference.duration" in receiver.metrics
+    assert "gen_ai.client.operation.duration" not in receiver.metrics
     points = receiver.metrics["gen_ai.client.inference.usage.input_tokens"].sum.data_points  # type: ignore[attr-defined]
     counted = {
         (attributes(p)["gen_ai.token.modality"], attributes(p).get("error.type")): p.as_int
@@ -211,6 +213,19 @@ async def test_the_opt_in_switches_to_the_new_counters_by_modality(receiver: Rec
         ("audio", None): 10,
         ("unknown", "upstream_timeout"): 0,
     }
+
+
+async def test_the_opt_in_gives_embeddings_metrics_of_their_own(receiver: Receiver) -> None:
+    sink = open_otel(
+        settings(receiver.url),
+        {"DD": "x", "OTEL_SEMCONV_STABILITY_OPT_IN": "gen_ai_latest_experimental"},
+    )
+    assert sink is not None
+    sink.record(msgspec.structs.replace(CALL, kind="embed"))
+    await sink.aclose()
+    assert "gen_ai.client.embeddings.duration" in receiver.metrics
+    assert "gen_ai.client.embeddings.operation.input_tokens" in receiver.metrics
+    assert "gen_ai.client.inference.usage.input_tokens" not in receiver.metrics
 
 
 def test_the_opt_in_is_one_item_of_a_list() -> None:

@@ -141,7 +141,7 @@ class OtelSink:
             f"{OPERATIONS[call.kind]} {attempt.model}",
             context=context,
             kind=SpanKind.CLIENT,
-            attributes=attempt_attributes(call, attempt, where),
+            attributes=attempt_attributes(call, attempt, where, self._words),
             start_time=_nanoseconds(attempt.started_s),
         )
         _mark(span, attempt.outcome)

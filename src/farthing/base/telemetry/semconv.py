@@ -1,9 +1,10 @@
 """The words of OpenTelemetry's GenAI conventions, as tables over call records. Imports no OpenTelemetry.
 
-Source: open-telemetry/semantic-conventions-genai, schema gen-ai/1.42.0, status Development, read
-2026-11. Two vocabularies stand side by side. ESTABLISHED is what receivers have understood since 1.37
-(one token histogram). LATEST replaces it by a counter per kind of token. As the conventions ask, the
-newer one is spoken when OTEL_SEMCONV_STABILITY_OPT_IN lists `gen_ai_latest_experimental`.
+Source: open-telemetry/semantic-conventions-genai, docs/gen-ai/client-inference.md and
+client-embeddings.md, status Development, read 2026-11-24. Two vocabularies stand side by side. ESTABLISHED
+is what receivers have understood since 1.37 (one token histogram). LATEST replaces it by a counter per
+kind of token, and has a duration for each kind of call. As the conventions ask, the newer one is spoken
+when OTEL_SEMCONV_STABILITY_OPT_IN lists `gen_ai_latest_experimental`.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ PROVIDER_NAMES = {
 }
 OPERATIONS = {"chat": "chat", "embed": "embeddings"}
 
-#: Span attribute → field of Usage.
+_CACHE_WRITE = "gen_ai.usage.cache_creation.input_tokens"
+#: Span attribute → field of Usage, in the established words.
 USAGE_ATTRIBUTES = {
     "gen_ai.usage.input_tokens": "input_tokens",
     "gen_ai.usage.output_tokens": "output_tokens",
     "gen_ai.usage.cache_read.input_tokens": "cached_input_tokens",
-    "gen_ai.usage.cache_creation.input_tokens": "cache_write_tokens",
+    _CACHE_WRITE: "cache_write_tokens",
     "gen_ai.usage.reasoning.output_tokens": "reasoning_tokens",
 }
 #: Attributes that a receiver may expect to be there even at zero.
@@ -66,24 +68,44 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Vocabulary(msgspec.Struct, frozen=True, kw_only=True):
-    """How tokens are counted. histogram: by `gen_ai.token.type`; counters: name → field of Usage."""
+    """How calls are timed and tokens counted.
 
+    durations: kind of call → name; first_chunk: its name; histogram: by `gen_ai.token.type`; counters:
+    name → field of Usage, for chat; embeddings: a histogram of their input; cache_write: span attribute.
+    """
+
+    durations: Mapping[str, str]
+    first_chunk: str
     histogram: str | None = None
     counters: Mapping[str, str] = {}
+    embeddings: str | None = None
+    cache_write: str = _CACHE_WRITE
 
 
-ESTABLISHED = Vocabulary(histogram="gen_ai.client.token.usage")
+ESTABLISHED = Vocabulary(
+    durations={
+        "chat": "gen_ai.client.operation.duration",
+        "embed": "gen_ai.client.operation.duration",
+    },
+    first_chunk="gen_ai.client.operation.time_to_first_chunk",
+    histogram="gen_ai.client.token.usage",
+)
 LATEST = Vocabulary(
+    durations={
+        "chat": "gen_ai.client.inference.duration",
+        "embed": "gen_ai.client.embeddings.duration",
+    },
+    first_chunk="gen_ai.client.inference.time_to_first_chunk",
+    embeddings="gen_ai.client.embeddings.operation.input_tokens",
+    cache_write="gen_ai.usage.cache_write.input_tokens",
     counters={
         "gen_ai.client.inference.usage.input_tokens": "input_tokens",
         "gen_ai.client.inference.usage.output_tokens": "output_tokens",
         "gen_ai.client.inference.usage.cache_read.input_tokens": "cached_input_tokens",
         "gen_ai.client.inference.usage.cache_write.input_tokens": "cache_write_tokens",
         "gen_ai.client.inference.usage.reasoning.output_tokens": "reasoning_tokens",
-    }
+    },
 )
-_DURATION = "gen_ai.client.operation.duration"
-_FIRST_CHUNK = "gen_ai.client.operation.time_to_first_chunk"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,30 +126,31 @@ def instruments(words: Vocabulary) -> list[Instrument]:
     """Every instrument of a vocabulary."""
     found = [
         Instrument(
-            name=_DURATION,
+            name=name,
             kind="histogram",
             unit="s",
             help="Duration of a try at a provider.",
             buckets=DURATION_BUCKETS,
-        ),
+        )
+        for name in dict.fromkeys(words.durations.values())
+    ]
+    found.append(
         Instrument(
-            name=_FIRST_CHUNK,
+            name=words.first_chunk,
             kind="histogram",
             unit="s",
             help="Time to the first chunk of a streamed answer.",
             buckets=DURATION_BUCKETS,
-        ),
-    ]
-    if words.histogram:
-        found.append(
-            Instrument(
-                name=words.histogram,
-                kind="histogram",
-                unit="{token}",
-                help="Tokens of a try, input and output.",
-                buckets=TOKEN_BUCKETS,
-            )
         )
+    )
+    found += [
+        Instrument(name=name, kind="histogram", unit="{token}", help=text, buckets=TOKEN_BUCKETS)
+        for name, text in (
+            (words.histogram, "Tokens of a try, input and output."),
+            (words.embeddings, "Input tokens of a try at embeddings."),
+        )
+        if name
+    ]
     found += [
         Instrument(name=name, kind="counter", unit="{token}", help=f"Billed {field}.")
         for name, field in words.counters.items()
@@ -168,7 +191,9 @@ def call_attributes(call: CallRecord, model: str | None) -> Attributes:
     return found
 
 
-def attempt_attributes(call: CallRecord, attempt: AttemptRecord, where: Place) -> Attributes:
+def attempt_attributes(
+    call: CallRecord, attempt: AttemptRecord, where: Place, words: Vocabulary = ESTABLISHED
+) -> Attributes:
     """An inner span: one try at one deployment, with what the vendor bills for it."""
     found = _dimensions(call, attempt, where)
     found["farthing.deployment"] = attempt.deployment
@@ -184,7 +209,7 @@ def attempt_attributes(call: CallRecord, attempt: AttemptRecord, where: Place) -
     for name, field in USAGE_ATTRIBUTES.items():
         tokens: int = getattr(attempt.usage, field)
         if tokens or name in _ALWAYS_SENT:
-            found[name] = tokens
+            found[words.cache_write if name == _CACHE_WRITE else name] = tokens
     return found
 
 
@@ -193,16 +218,19 @@ def points(
 ) -> list[Point]:
     """The measurements of one try."""
     attributes = _dimensions(call, attempt, where)
-    found = [Point(_DURATION, attempt.latency_s, attributes)]
+    found = [Point(words.durations[call.kind], attempt.latency_s, attributes)]
     if attempt.time_to_first_token_s is not None:
-        found.append(Point(_FIRST_CHUNK, attempt.time_to_first_token_s, attributes))
+        found.append(Point(words.first_chunk, attempt.time_to_first_token_s, attributes))
     usage = attempt.usage
     if words.histogram and (usage.input_tokens or usage.output_tokens):
         for direction, tokens in (("input", usage.input_tokens), ("output", usage.output_tokens)):
             typed = {**attributes, "gen_ai.token.type": direction}
             found.append(Point(words.histogram, tokens, typed))
-    for name, field in words.counters.items():
-        found += _by_modality(name, field, attempt, attributes)
+    if call.kind == "chat":
+        for name, field in words.counters.items():
+            found += _by_modality(name, field, attempt, attributes)
+    elif words.embeddings and usage.input_tokens:
+        found.append(Point(words.embeddings, usage.input_tokens, attributes))
     return found
 
 
