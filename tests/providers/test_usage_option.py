@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -65,3 +66,13 @@ def test_what_is_no_request_is_left_to_the_vendor(body: bytes) -> None:
 def test_other_dialects_are_left_alone() -> None:
     assert with_usage(b"{}", "anthropic-messages") == b"{}"
     assert with_usage(b"{}", "openai-responses") == b"{}"
+
+
+def test_a_long_text_before_the_option_takes_no_memory_of_its_own() -> None:
+    body = json.dumps({"x": "A" * 2_000_000, "stream_options": {"include_usage": False}}).encode()
+    tracemalloc.start()
+    asked = with_usage(body, "openai-chat")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert json.loads(asked)["stream_options"] == {"include_usage": True}
+    assert peak < 5 * len(body)
