@@ -27,7 +27,7 @@ from farthing.cli.litellm_source import is_positive, line_of, line_of_item, pars
 from farthing.cli.toml_text import toml_text
 
 _ENVIRONMENT = "os.environ/"
-_LOCAL = frozenset({"ollama", "lmstudio", "vllm", "llamacpp"})
+_LOCAL = frozenset({"ollama", "lmstudio", "vllm", "llamacpp", "docker"})
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _HEAD = "# Made from a LiteLLM proxy config. Check it: farthing config check\n\n"
 #: LiteLLM's weights may be fractions; ours are whole.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-#: LiteLLM's prefix of `model` → our provider type. Prefixes by docs.litellm.ai/docs/providers, 2026-11.
+#: LiteLLM's prefix of `model` → our provider type (from memory, except docker_model_runner:
+#: docs.litellm.ai/docs/providers/docker_model_runner, read 2026-11-24).
 VENDORS = {
     "openai": "openai",
     "text-completion-openai": "openai",
@@ -23,10 +24,12 @@ VENDORS = {
     "lm_studio": "lmstudio",
     "hosted_vllm": "vllm",
     "llamafile": "llamacpp",
+    "docker_model_runner": "docker",
     "xai": "xai",
     "perplexity": "perplexity",
 }
-#: Where LiteLLM looks for a key when an entry names none.
+#: Where LiteLLM looks for a key when an entry names none (from memory, unverified; perplexity's as other
+#: projects for LiteLLM write it, read 2026-11-24).
 DEFAULT_KEYS = {
     "openai": "OPENAI_API_KEY",
     "azure": "AZURE_API_KEY",
@@ -100,13 +103,18 @@ ALWAYS = {
     "litellm_settings.redact_user_api_key_info": "not needed: keys are stored as hashes only.",
     "litellm_settings.set_verbose": 'use telemetry.log_level = "debug".',
     "router_settings.enable_pre_call_checks": "not needed: context sizes are always checked.",
+    "router_settings.enable_pre_call_check": "not needed: context sizes are always checked.",
+    "general_settings.store_prompts_in_spend_logs": "not available: no prompt is ever stored.",
+    "general_settings.database_connection_pool_limit": "not needed.",
+    "general_settings.proxy_batch_write_at": "not needed: every call's cost is written at once.",
     "litellm_params.drop_params": (
         "not needed: fields that another dialect cannot say are always dropped and listed."
     ),
     "model_info.id": "not needed: the deployment's table name is its id.",
     "model_info.db_model": "not needed.",
 }
-#: Keys without an equivalent setting → what to do instead.
+#: Keys without an equivalent setting → what to do instead. Names by LiteLLM's own list
+#: (github.com/BerriAI/litellm, docs/my-website/docs/proxy/config_settings.md, read 2026-11-24).
 INSTEAD = {
     "general_settings.master_key": "create an admin key with `farthing keys create --role admin`.",
     "general_settings.database_url": (
@@ -118,10 +126,25 @@ INSTEAD = {
     "general_settings.store_model_in_db": "models live in farthing.toml only; edit the file.",
     "general_settings.max_parallel_requests": "use server.max_concurrent_calls.",
     "general_settings.global_max_parallel_requests": "use server.max_concurrent_calls.",
+    "general_settings.enable_jwt_auth": (
+        "Farthing checks its own keys; put a proxy in front for others."
+    ),
+    "general_settings.pass_through_endpoints": "not available; only models are served.",
+    "general_settings.max_request_size_mb": "use server.max_body_mb.",
+    "general_settings.key_management_system": (
+        "give keys as env: or file: references; let the secret manager fill those."
+    ),
+    "general_settings.alert_to_webhook_url": "one receiver for all: alerts.webhook_url.",
     "general_settings.custom_auth": "Farthing checks its own keys; put a proxy in front for others.",
     "router_settings.redis_host": "not needed for one process; retries and breakers are in memory.",
     "router_settings.redis_port": "not needed for one process.",
     "router_settings.redis_password": "not needed for one process.",
+    "router_settings.redis_db": "not needed for one process.",
+    "router_settings.stream_timeout": "use timeouts.first_byte_s.",
+    "router_settings.default_max_parallel_requests": "use server.max_concurrent_calls.",
+    "router_settings.provider_budget_config": "use budgets: [budgets.NAME] model = … for each model.",
+    "router_settings.disable_cooldowns": "use [breaker]; it is always on.",
+    "router_settings.default_litellm_params": "not available; requests are sent as the caller wrote them.",
     "router_settings.redis_url": "not needed for one process.",
     "router_settings.context_window_fallbacks": (
         "calls that are too long go to the route's larger deployments; list those in the route."
