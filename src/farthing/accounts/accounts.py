@@ -156,6 +156,7 @@ class Accounts:
                 hint="Send the key that `farthing keys create NAME` printed, where your client library "
                 "expects its API key.",
             )
+        await self.keys.refresh_for(secret)
         return caller_of(self.keys.identify(secret))
 
     def check_scope(self, caller: Caller, *, model: str, face: str | None) -> None:

@@ -35,10 +35,14 @@ class Alerts:
         self._environ = environ
         self._clock = clock
         self._waiting: set[asyncio.Task[None]] = set()
+        self.configure(settings)
 
     def configure(self, settings: AlertSettings) -> None:
         """Take new settings."""
         self._settings = settings
+        if settings.webhook_url is not None:
+            # Imported now and not at the first alert, when calls would wait for it.
+            import aiohttp  # noqa: F401
 
     def send(self, alert: Alert) -> None:
         """Tell the log now and the webhook in the background."""

@@ -17,6 +17,7 @@ from farthing.core.errors import (
     ConflictError,
     NotFoundError,
     PermissionDeniedError,
+    StorageError,
     did_you_mean,
 )
 
@@ -26,6 +27,8 @@ PREFIX = "fk-"
 SECRET_BYTES = 32
 #: How often a running process looks for changes that another process made, seconds.
 REFRESH_S = 1.0
+#: The same when somebody shows a key that is not known.
+GUESS_REFRESH_S = 0.05
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -150,11 +153,26 @@ class Keys:
 
     async def refresh(self, *, now: bool = False) -> None:
         """Read the keys again if another process changed them; at most once a second unless `now`."""
-        moment = self._clock.monotonic()
-        if not now and moment - self._looked_at < REFRESH_S:
-            return
-        self._looked_at = moment
-        rows = await self._database.read("SELECT value FROM counters WHERE name = 'keys'")
+        if now or self._clock.monotonic() - self._looked_at >= REFRESH_S:
+            await self._read()
+
+    async def refresh_for(self, secret: str) -> None:
+        """Look again at once for a key that is not known yet: it may have been made a moment ago.
+
+        Bounded in how often, so that a caller who guesses keys cannot keep the database busy.
+        """
+        is_due = self._clock.monotonic() - self._looked_at >= GUESS_REFRESH_S
+        if is_due and _digest(secret) not in self._by_digest:
+            await self._read()
+
+    async def _read(self) -> None:
+        self._looked_at = self._clock.monotonic()
+        try:
+            rows = await self._database.read("SELECT value FROM counters WHERE name = 'keys'")
+        except StorageError:
+            if self._version < 0:
+                raise
+            return  # the keys last read hold on; whether to serve without a ledger is decided at `reserve`
         if rows[0][0] != self._version:
             listed = await self._database.read(f"{_SELECT_WITH_DIGEST}")
             self._by_digest = {bytes(row[-2]): _key(row) for row in listed}
