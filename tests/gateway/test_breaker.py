@@ -71,3 +71,23 @@ async def test_a_429_rests_the_deployment_and_is_no_failure() -> None:
     await clock.advance(3.0)
     assert b.rest_s == 0.0
     assert b.last_error == "upstream_rate_limited"
+
+
+async def test_calls_that_fail_together_open_it_once() -> None:
+    clock = FakeClock()
+    b = breaker(clock)
+    for _ in range(50):
+        b.start()
+    for _ in range(50):
+        b.fail("upstream_unreachable")
+        b.leave()
+    await clock.advance(5.0)
+    assert b.state == "half_open"
+
+
+async def test_new_settings_hold_from_the_next_failure_on() -> None:
+    clock = FakeClock()
+    b = breaker(clock)
+    b.configure(BreakerSettings(failures=2))
+    b.fail("x")
+    assert b.state == "closed"

@@ -48,6 +48,10 @@ class Breaker:
         """Seconds until the deployment wants to be asked again after a 429."""
         return max(0.0, self._rests_until - self._clock.monotonic())
 
+    def configure(self, settings: BreakerSettings) -> None:
+        """Take new settings from the next failure or success on."""
+        self._settings = settings
+
     def start(self) -> None:
         """A call goes there."""
         self.in_flight += 1
@@ -69,6 +73,8 @@ class Breaker:
         """The deployment's own failure: unreachable, silent, broken, 5xx, our key refused."""
         self._note(code)
         self._failures += 1
+        if self.state == "open":
+            return  # under way since before it opened, or asked as the last resort: it was no probe
         if self._is_open:
             self._open_s = min(self._open_s * 2, self._settings.max_open_s)
         elif self._failures < self._settings.failures:

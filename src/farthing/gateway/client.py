@@ -52,7 +52,7 @@ class Gateway:
     def __init__(self, snapshot: Snapshot, metrics: Metrics, environ: Mapping[str, str]) -> None:
         self._snapshot = snapshot
         self._environ = environ
-        self._retired: set[asyncio.Task[None]] = set()
+        self._retired: dict[asyncio.Task[None], Snapshot] = {}
         self._is_draining = False
         self.metrics = metrics
 
@@ -78,8 +78,8 @@ class Gateway:
 
     @property
     def in_flight(self) -> int:
-        """Calls that are running."""
-        return self._snapshot.in_flight
+        """Calls that are running, those that began with earlier settings included."""
+        return self._snapshot.in_flight + sum(s.in_flight for s in self._retired.values())
 
     async def identify(self, secret: str | None, *, face: str) -> Caller:
         """Who holds this key. Raises AuthenticationError, PermissionDeniedError."""
@@ -97,9 +97,9 @@ class Gateway:
             raise OverloadedError(
                 "This gateway is shutting down.", hint="Send the call again.", retry_after_s=1.0
             )
-        if snapshot.in_flight >= snapshot.settings.server.max_concurrent_calls:
+        if self.in_flight >= snapshot.settings.server.max_concurrent_calls:
             raise OverloadedError(
-                f"{snapshot.in_flight} calls are running, which is this gateway's limit.",
+                f"{self.in_flight} calls are running, which is this gateway's limit.",
                 hint="Send the call again shortly, or raise server.max_concurrent_calls.",
                 retry_after_s=1.0,
             )
@@ -146,10 +146,12 @@ class Gateway:
         await self.accounts.configure(settings)
         self.accounts.charge_provisioned(directory.deployments.values())
         old.shared.cache.configure(settings.cache)
+        for breaker in old.shared.breakers.values():
+            breaker.configure(settings.breaker)
         self._snapshot = Snapshot(settings, directory, old.policy, old.shared)
         task = asyncio.create_task(_retire(old))
-        self._retired.add(task)
-        task.add_done_callback(self._retired.discard)
+        self._retired[task] = old
+        task.add_done_callback(self._retired.pop)
 
     def drain(self) -> None:
         """Refuse new calls from now on; those under way go on."""
@@ -159,11 +161,13 @@ class Gateway:
         """Refuse new calls, wait up to `grace_s` for those under way, close the providers."""
         self.drain()
         deadline = self.clock.monotonic() + grace_s
-        while self._snapshot.in_flight and self.clock.monotonic() < deadline:
+        while self.in_flight and self.clock.monotonic() < deadline:
             await self.clock.sleep(0.02)
-        for task in self._retired:
+        retired = dict(self._retired)
+        for task in retired:
             task.cancel()
-        await self._snapshot.directory.aclose()
+        for snapshot in (*retired.values(), self._snapshot):
+            await snapshot.directory.aclose()
 
 
 @asynccontextmanager
