@@ -24,4 +24,7 @@ async def shielded(work: Coroutine[Any, Any, None]) -> None:
             cancelled = error
     task.result()
     if cancelled is not None:
-        raise cancelled
+        try:
+            raise cancelled
+        finally:
+            del cancelled  # it holds this frame, which would hold it: memory of each call a client left
