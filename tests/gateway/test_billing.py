@@ -83,6 +83,11 @@ def test_a_tier_without_room_may_be_answered_in_the_dearer_standard_one() -> Non
     assert billing.most(flex, place) == billing.most(auto, place)
 
 
+@pytest.mark.parametrize("asked", [-1_000_000_000, -1, 0])
+def test_a_bound_below_one_is_no_bound(asked: int) -> None:
+    assert billing.bounds(chat(max_tokens=asked), PLACE).output_tokens == PLACE.max_output_tokens
+
+
 def test_runs_that_are_just_too_short_for_media_are_passed_over_once() -> None:
     # Without the look-behind every start inside a run is tried; the pattern then matches at the second.
     run = b"a" * 2000

@@ -195,4 +195,5 @@ def _output_bound(head: Head, deployment: Deployment) -> int:
         return 0
     limit = deployment.max_output_tokens or deployment.context_tokens or UNKNOWN_OUTPUT_TOKENS
     asked = head.max_output_tokens
-    return max(1, head.n) * (limit if asked is None else min(asked, limit) if limit else asked)
+    # Some local servers read 0 and -1 as "no limit", and a negative bound would make room in a budget.
+    return max(1, head.n) * (limit if asked is None or asked < 1 else min(asked, limit))
