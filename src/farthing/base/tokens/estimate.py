@@ -12,7 +12,7 @@ _SLICE_BYTES = 2048
 #: Tokens that a vendor's template adds around the text of a call beyond what its JSON writes out.
 TEMPLATE_TOKENS = 16
 #: The same where the call declares tools: Anthropic adds up to 530 for the instructions (Claude 3 Opus;
-#: docs.anthropic.com, "Tool use pricing and tokens", a stored copy of 2024 read 2026-11-24) and up to 735
+#: docs.anthropic.com, "Tool use pricing and tokens", an early copy, read 2026-11-24) and up to 735
 #: for one of its own tools (from memory, unverified); three of its own fit in this.
 TOOL_TEMPLATE_TOKENS = 3072
 

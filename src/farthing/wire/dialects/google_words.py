@@ -80,11 +80,12 @@ LEVELS = {
     "max": "HIGH",
 }
 
-#: Models that know the level MINIMAL too; 3 Pro, 3.1 Pro, 3.7 Flash and 3.8 Flash do not
-#: (docs.cloud.google.com/gemini-enterprise-agent-platform/models/thinking, read 2026-11-24).
+#: Models that know the level MINIMAL too: 3.6 Flash and 3.5 Flash-Lite by docs.cloud.google.com/
+#: gemini-enterprise-agent-platform/models/thinking, 3 Flash by hexdocs.pm/gemini_ex, 3.5 Flash by
+#: doc.starrise.tech. 3 Pro (gemini_ex), 3.1 Pro, 3.7 and 3.8 Flash (a mirror of Google's guide to
+#: 3.8 Flash) do not. Excerpts, read 2026-11-24.
 MINIMAL_MODELS = (
     "gemini-3-flash",
-    "gemini-3.1-flash-lite",
     "gemini-3.5-flash",
     "gemini-3.6-flash",
 )
