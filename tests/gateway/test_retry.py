@@ -70,3 +70,12 @@ def test_a_pause_without_retry_after_grows_and_is_jittered_within_its_bound() ->
         pause = budget.pause_s(repeat, UpstreamServerError("x"))
         assert pause is not None
         assert full / 2 <= pause <= full
+
+
+async def test_first_tries_are_forgotten_even_when_nothing_ever_fails() -> None:
+    clock = FakeClock()
+    budget = RetryBudget(Retry(), clock)
+    for _ in range(1000):
+        budget.note_first()
+        await clock.advance(1.0)
+    assert len(budget._firsts) <= 61

@@ -17,6 +17,8 @@ from farthing.core.errors import (
 
 #: Retries per minute that are always allowed, so that a quiet gateway may retry at all.
 FREE_RETRIES_PER_MINUTE = 10
+#: How far back the budget looks, seconds.
+_SPAN_S = 60.0
 #: A provider's 4xx that speaks about its own state and not about the request: another place may differ.
 _OF_THE_PLACE = frozenset({404, 408, 409, 410, 423, 425, 429})
 
@@ -59,14 +61,17 @@ class RetryBudget:
 
     def note_first(self) -> None:
         """A call makes its first try."""
-        self._firsts.append(self._clock.monotonic())
+        now = self._clock.monotonic()
+        self._firsts.append(now)
+        _forget_before(
+            now - _SPAN_S, self._firsts
+        )  # here too: a gateway that never fails never asks
 
     def take(self) -> bool:
         """Whether a repeat is allowed now; it then counts."""
-        horizon = self._clock.monotonic() - 60.0
+        horizon = self._clock.monotonic() - _SPAN_S
         for times in (self._firsts, self._repeats):
-            while times and times[0] < horizon:
-                times.popleft()
+            _forget_before(horizon, times)
         allowed = FREE_RETRIES_PER_MINUTE + self._settings.budget_ratio * len(self._firsts)
         if len(self._repeats) >= allowed:
             return False
@@ -80,3 +85,8 @@ class RetryBudget:
             return error.retry_after_s if error.retry_after_s <= longest else None
         full = min(self._settings.backoff_s * 2.0 ** (repeat - 1), longest)
         return full * (0.5 + self._clock.random() / 2)
+
+
+def _forget_before(horizon: float, times: deque[float]) -> None:
+    while times and times[0] < horizon:
+        times.popleft()
