@@ -187,7 +187,9 @@ class Deployment(_Section, frozen=True, kw_only=True):
     region: Annotated[str | None, Meta(description="Region; unset: the provider's.")] = None
     scope: Annotated[
         Literal["global", "data_zone", "regional"] | None,
-        Meta(description="Azure: where its data may be processed, which sets the price. Unset: global."),
+        Meta(
+            description="Azure: where its data may be processed, which sets the price. Unset: global."
+        ),
     ] = None
     price: Annotated[PriceSetting | None, Meta(description="A negotiated price.")] = None
     is_provisioned: Annotated[
@@ -216,7 +218,7 @@ class Deployment(_Section, frozen=True, kw_only=True):
     dialects: Annotated[
         tuple[str, ...],
         Meta(
-            description='Less than the provider speaks, e.g. `["openai-responses"]` for a model without chat completions.'
+            description='Less than the provider speaks, e.g. `["openai-responses"]` for a model without chat.'
         ),
     ] = ()
 
