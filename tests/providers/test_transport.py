@@ -571,7 +571,10 @@ async def test_a_rejected_key_is_looked_up_again(tmp_path: object) -> None:
             await collect(answer)
 
 
-@pytest.mark.parametrize("address", ["ftp://x", "api.example.com", "https://user:pw@example.com"])
+@pytest.mark.parametrize(
+    "address",
+    ["ftp://x", "api.example.com", "https://user:pw@example.com", "https://x.example/v1?a=b"],
+)
 def test_an_unusable_address_is_a_config_error(address: str) -> None:
     with pytest.raises(ConfigError, match="base_url"):
         AnthropicProvider("a", Settings(type="anthropic", base_url=address), {}, SystemClock())

@@ -314,6 +314,11 @@ def base_url(name: str, text: str) -> str:
             f"providers.{name}.base_url contains a user name or password.",
             hint=f'Use key = "env:NAME" or [providers.{name}.headers] for credentials.',
         )
+    if "?" in text or "#" in text:
+        raise ConfigError(
+            f"providers.{name}.base_url contains a query, and paths are added to its end.",
+            hint="Leave out what follows the ? or #; an Azure api-version has a setting of its own.",
+        )
     return text.rstrip("/")
 
 
