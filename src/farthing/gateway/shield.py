@@ -27,4 +27,5 @@ async def shielded(work: Coroutine[Any, Any, None]) -> None:
         try:
             raise cancelled
         finally:
-            del cancelled  # it holds this frame, which would hold it: memory of each call a client left
+            # It holds this frame, which would hold it: memory of each call that a client left.
+            del cancelled
