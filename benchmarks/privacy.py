@@ -240,7 +240,14 @@ async def _raw(url: str, word: str) -> None:
 async def _scrape(url: str, search: Search, key: str) -> None:
     """What the gateway tells of itself."""
     headers = {"authorization": f"Bearer {key}"}
-    paths = ("/metrics", "/health", "/ready", "/admin/spend?by=model", "/admin/deployments", "/admin/config")
+    paths = (
+        "/metrics",
+        "/health",
+        "/ready",
+        "/admin/spend?by=model",
+        "/admin/deployments",
+        "/admin/config",
+    )
     async with aiohttp.ClientSession(url, headers=headers) as session:
         for path in paths:
             async with session.get(path) as response:
