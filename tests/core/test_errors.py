@@ -24,8 +24,8 @@ def test_every_class_stands_in_the_drawing() -> None:
 
 
 def test_a_message_ends_with_what_to_do() -> None:
-    error = BudgetExceededError("Budget 'a' has $0.10 left.", hint="Raise it.")
-    assert str(error) == "Budget 'a' has $0.10 left. Raise it."
+    error = BudgetExceededError("Budget 'a' has $0.10 left.", remedy="raise it")
+    assert str(error) == "Budget 'a' has $0.10 left. Try a cheaper call, or raise it."
     assert (error.status, error.code, error.retryable) == (402, "budget_exceeded", False)
 
 

@@ -25,7 +25,7 @@ async def test_after_its_time_one_probe_is_let_through_and_no_second() -> None:
     assert b.admits
     b.start()
     assert not b.admits
-    b.leave()
+    b.leave(was_probe=True)
     assert b.admits
 
 
@@ -36,7 +36,7 @@ async def test_a_good_probe_closes_it() -> None:
     await clock.advance(5.0)
     b.start()
     b.succeed()
-    b.leave()
+    b.leave(was_probe=True)
     assert b.state == "closed"
 
 
@@ -80,7 +80,7 @@ async def test_calls_that_fail_together_open_it_once() -> None:
         b.start()
     for _ in range(50):
         b.fail("upstream_unreachable")
-        b.leave()
+        b.leave(was_probe=True)
     await clock.advance(5.0)
     assert b.state == "half_open"
 

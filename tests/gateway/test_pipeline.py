@@ -458,3 +458,36 @@ async def test_a_broken_answer_is_never_cached(tmp_path: Path) -> None:
 
 def with_model(request: Request, model: str) -> Request:
     return msgspec.structs.replace(request, head=msgspec.structs.replace(request.head, model=model))
+
+
+# --- providers that are strange ---
+
+
+async def test_a_providers_own_fault_is_replayed_elsewhere_and_rests_it(tmp_path: Path) -> None:
+    fault = ZeroDivisionError("in a plug-in")
+    async with world(tmp_path, {"a": [fault], "b": [[whole()]]}) as w:
+        assert await w.ask(chat()) == whole()
+        assert w.gateway.health()[0].state == "open"
+    assert [a.outcome for a in w.records[0].attempts] == ["upstream_protocol", "ok"]
+
+
+async def test_usage_that_no_vendor_can_mean_is_not_booked(tmp_path: Path) -> None:
+    absurd = whole(input_tokens=10**25)
+    async with world(tmp_path, {"a": [[absurd]]}) as w:
+        assert await w.ask(chat()) == absurd
+        assert await spent(w) < 10**9
+        assert w.records[0].attempts[0].usage.is_estimated
+
+
+async def test_a_ping_after_the_finish_does_not_let_the_finish_out_early(tmp_path: Path) -> None:
+    broken = [
+        ROLE,
+        chunk({"content": "Hel"}),
+        chunk(finish="stop"),
+        b": ping\n\n",
+        UpstreamTruncatedError("cut"),
+    ]
+    async with world(tmp_path, {"a": [broken]}) as w:
+        answer = await w.ask(chat(stream=True))
+        assert b'"stop"' not in answer
+        assert b'"error"' in answer

@@ -33,7 +33,14 @@ from farthing.gateway.retry import (
         (UpstreamServerError("x"), True, True, True),
         (UpstreamRateLimitedError("x"), True, True, False),
         (UpstreamAuthError("x"), True, False, True),
-        (UpstreamRejectedError("x", upstream_status=404), True, False, True),
+        (UpstreamRejectedError("x", upstream_status=404), True, False, False),
+        (
+            UpstreamRejectedError("x", upstream_status=404, upstream_code="model_not_found"),
+            True,
+            False,
+            True,
+        ),
+        (UpstreamRejectedError("x", upstream_status=409), True, False, False),
         (UpstreamRejectedError("x", upstream_status=400), False, False, False),
         (UntranslatableError("x"), True, False, False),
         (ContentFilteredError("x"), False, False, False),
@@ -72,10 +79,11 @@ def test_a_pause_without_retry_after_grows_and_is_jittered_within_its_bound() ->
         assert full / 2 <= pause <= full
 
 
-async def test_first_tries_are_forgotten_even_when_nothing_ever_fails() -> None:
+async def test_only_the_last_minute_counts_and_it_takes_no_more_room() -> None:
     clock = FakeClock()
-    budget = RetryBudget(Retry(), clock)
-    for _ in range(1000):
+    budget = RetryBudget(Retry(budget_ratio=1.0), clock)
+    for _ in range(3_600):
         budget.note_first()
         await clock.advance(1.0)
-    assert len(budget._firsts) <= 61
+    allowed = sum(budget.take() for _ in range(1_000))
+    assert FREE_RETRIES_PER_MINUTE + 59 <= allowed <= FREE_RETRIES_PER_MINUTE + 60

@@ -643,7 +643,12 @@ for _did, _headers, _name, _advice in (
 # ── The admin API ────────────────────────────────────────────────────────────────────────────
 
 _KEYS: dict[str, Any] = {"path": "/admin/keys", "face": "admin", "key": "admin"}
-_BUDGET: dict[str, Any] = {"path": "/admin/budgets/b", "face": "admin", "key": "admin", "method": "PUT"}
+_BUDGET: dict[str, Any] = {
+    "path": "/admin/budgets/b",
+    "face": "admin",
+    "key": "admin",
+    "method": "PUT",
+}
 
 _add(
     "listed keys with a caller's key",

@@ -46,6 +46,12 @@ def test_a_foreign_name_that_resolves_here_is_refused(host: str) -> None:
         check_keyless(request(host), Server())
 
 
+@pytest.mark.parametrize("header", ["forwarded", "x-forwarded-for"])
+def test_what_came_through_a_proxy_needs_a_key(header: str) -> None:
+    with pytest.raises(PermissionDeniedError, match="proxy"):
+        check_keyless(request(**{header: "203.0.113.9"}), Server())
+
+
 def test_a_web_page_of_another_origin_is_refused() -> None:
     with pytest.raises(PermissionDeniedError, match="origin"):
         check_keyless(request(origin="https://evil.example"), Server())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 
@@ -12,6 +13,7 @@ from farthing.core.errors import (
     FarthingError,
     RateLimitedError,
     UpstreamError,
+    UpstreamProtocolError,
     UpstreamRateLimitedError,
     UpstreamTimeoutError,
 )
@@ -21,6 +23,8 @@ from farthing.gateway import billing, retry
 from farthing.gateway.call import ABORTED, Call, CallHead
 from farthing.gateway.settlement import book
 from farthing.gateway.translate import AnswerTranslator, Prepared, failure_in, prepare
+
+_log = logging.getLogger("farthing.gateway")
 
 #: Events that may still be taken back when the answer turns out incomplete: they wait for its end.
 _CLOSING = (EventKind.FINISH, EventKind.USAGE, EventKind.END)
@@ -71,6 +75,17 @@ async def _try(call: Call, deployment: Deployment) -> FarthingError | None:
         if not retry.may_go_elsewhere(error):
             raise
         return error
+    except (
+        Exception
+    ) as error:  # border: a provider may be a plug-in; its fault is the place's, not the call's
+        _log.exception("Deployment '%s' failed by a fault of its own.", deployment.name)
+        fault = UpstreamProtocolError(
+            f"Deployment '{deployment.name}' failed by a fault in its provider's code "
+            f"({type(error).__name__}).",
+            hint="The gateway's log has the place.",
+        )
+        await running.fail(fault)
+        return fault
     call.source = running.events()
     return None
 
@@ -98,6 +113,7 @@ class Running:
         self._started_s = self._clock.monotonic()
         self._at_most = 0
         self._is_started = False
+        self._is_probe = False
         self._is_recorded = False
         self._first_content_s: float | None = None
         self._primed: list[Event] = []
@@ -117,7 +133,7 @@ class Running:
         )
         attempt = self._attempt(prepared)
         await self._hold(billing.most(call.request, deployment))
-        self._breaker.start()
+        self._is_probe = self._breaker.start()
         self._is_started = True
         self._started_s = self._clock.monotonic()
         self._translator = AnswerTranslator(
@@ -134,7 +150,7 @@ class Running:
         held: list[Event] = []
         try:
             async for event in self._translated():
-                if event.kind in _CLOSING:
+                if event.kind in _CLOSING or (held and event.kind is EventKind.META):
                     held.append(event)
                     continue
                 for earlier in held:
@@ -306,7 +322,7 @@ class Running:
     def _record(self, outcome: str, charge: billing.Charge, *, status: int | None = None) -> None:
         self._is_recorded = True
         if self._is_started:
-            self._breaker.leave()
+            self._breaker.leave(was_probe=self._is_probe)
         head = self._answer.head if self._answer else None
         self._call.unconfirmed += charge.unconfirmed_nanodollars
         self._call.attempts.append(
@@ -347,7 +363,10 @@ class Running:
         return self._estimate(tally)
 
     def _tally(self) -> Tally:
-        return self._answer.tally if self._answer else Tally()
+        tally = self._answer.tally if self._answer else Tally()
+        if tally.usage is not None and not billing.is_plausible(tally.usage):
+            return msgspec.structs.replace(tally, usage=None)
+        return tally
 
     def _confirmed(self, tally: Tally) -> billing.Charge:
         return billing.confirmed(

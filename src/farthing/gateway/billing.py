@@ -26,6 +26,8 @@ _UNSEEN_INPUT = re.compile(
 #: No vendor is known to bill more for one image or page of a document. gpt-4o-mini reaches 48,169 for one
 #: high-detail image: 2,833 and 5,667 for each of up to eight tiles (from memory, unverified).
 MEDIA_TOKENS = 50_000
+#: Usage beyond this is a mistake of the vendor's, not a bill.
+MOST_TOKENS = 1_000_000_000
 #: The output bound of a deployment whose limits nobody stated.
 UNKNOWN_OUTPUT_TOKENS = 32_768
 #: The bound of input that the body does not show, for a model whose context nobody stated.
@@ -94,6 +96,11 @@ def affordable_output(request: Request, deployments: Sequence[Deployment], left:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
     return low
+
+
+def is_plausible(usage: Usage) -> bool:
+    """Whether a vendor can mean it: no call has a billion tokens. Other figures count as not told."""
+    return usage.total_tokens <= MOST_TOKENS and usage.web_search_requests <= MOST_TOKENS
 
 
 def confirmed(

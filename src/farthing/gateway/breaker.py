@@ -52,16 +52,18 @@ class Breaker:
         """Take new settings from the next failure or success on."""
         self._settings = settings
 
-    def start(self) -> None:
-        """A call goes there."""
+    def start(self) -> bool:
+        """A call goes there. True: it is the probe of an open breaker; say so to `leave`."""
         self.in_flight += 1
-        if self._is_open:
-            self._is_probing = True
+        is_probe = self._is_open and not self._is_probing
+        self._is_probing = self._is_probing or is_probe
+        return is_probe
 
-    def leave(self) -> None:
-        """The call is over, however it went."""
+    def leave(self, *, was_probe: bool) -> None:
+        """The call is over, however it went. Only the probe's end lets another probe through."""
         self.in_flight -= 1
-        self._is_probing = False
+        if was_probe:
+            self._is_probing = False
 
     def succeed(self) -> None:
         """A complete answer."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from farthing.base.clock import Clock
 from farthing.base.config.settings import Retry
 from farthing.core.errors import (
@@ -18,9 +16,14 @@ from farthing.core.errors import (
 #: Retries per minute that are always allowed, so that a quiet gateway may retry at all.
 FREE_RETRIES_PER_MINUTE = 10
 #: How far back the budget looks, seconds.
-_SPAN_S = 60.0
-#: A provider's 4xx that speaks about its own state and not about the request: another place may differ.
+_SPAN_S = 60
+#: A provider's 4xx that may speak about its own state and not about the request: another place may differ.
 _OF_THE_PLACE = frozenset({404, 408, 409, 410, 423, 425, 429})
+#: Vendors' words for a model or deployment that is not there. Any other 404 may be about a file or a stored
+#: answer that the caller named, and one caller's slip must not rest a deployment for all.
+_MODEL_IS_GONE = frozenset(
+    {"model_not_found", "DeploymentNotFound", "deployment_not_found", "model_not_available"}
+)
 
 
 def may_go_elsewhere(error: FarthingError) -> bool:
@@ -38,7 +41,7 @@ def is_fault_of_place(error: FarthingError) -> bool:
     if isinstance(error, UpstreamRateLimitedError):
         return False
     if isinstance(error, UpstreamRejectedError):
-        return error.upstream_status in _OF_THE_PLACE
+        return error.upstream_code in _MODEL_IS_GONE or error.upstream_status in (408, 410)
     return isinstance(error, UpstreamError)
 
 
@@ -56,26 +59,19 @@ class RetryBudget:
     def __init__(self, settings: Retry, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._firsts: deque[float] = deque()
-        self._repeats: deque[float] = deque()
+        self._firsts = _LastMinute(clock)
+        self._repeats = _LastMinute(clock)
 
     def note_first(self) -> None:
         """A call makes its first try."""
-        now = self._clock.monotonic()
-        self._firsts.append(now)
-        _forget_before(
-            now - _SPAN_S, self._firsts
-        )  # here too: a gateway that never fails never asks
+        self._firsts.add()
 
     def take(self) -> bool:
         """Whether a repeat is allowed now; it then counts."""
-        horizon = self._clock.monotonic() - _SPAN_S
-        for times in (self._firsts, self._repeats):
-            _forget_before(horizon, times)
-        allowed = FREE_RETRIES_PER_MINUTE + self._settings.budget_ratio * len(self._firsts)
-        if len(self._repeats) >= allowed:
+        allowed = FREE_RETRIES_PER_MINUTE + self._settings.budget_ratio * self._firsts.count()
+        if self._repeats.count() >= allowed:
             return False
-        self._repeats.append(self._clock.monotonic())
+        self._repeats.add()
         return True
 
     def pause_s(self, repeat: int, error: FarthingError) -> float | None:
@@ -87,6 +83,21 @@ class RetryBudget:
         return full * (0.5 + self._clock.random() / 2)
 
 
-def _forget_before(horizon: float, times: deque[float]) -> None:
-    while times and times[0] < horizon:
-        times.popleft()
+class _LastMinute:
+    """How often something happened in the last minute, counted by the second in constant memory."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._counts = [0] * _SPAN_S
+        self._second = 0
+
+    def add(self) -> None:
+        self.count()
+        self._counts[self._second % _SPAN_S] += 1
+
+    def count(self) -> int:
+        now = int(self._clock.monotonic())
+        for second in range(self._second + 1, min(now, self._second + _SPAN_S) + 1):
+            self._counts[second % _SPAN_S] = 0
+        self._second = max(now, self._second)
+        return sum(self._counts)

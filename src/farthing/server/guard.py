@@ -23,6 +23,11 @@ def check_keyless(exchange: Exchange, settings: Server) -> None:
             "Without a key, only this machine may call.",
             hint="Create one with `farthing keys create` and send it with the request.",
         )
+    if exchange.header("forwarded") or exchange.header("x-forwarded-for"):
+        raise PermissionDeniedError(
+            "The request came through a proxy, behind which anybody could be, and no key was sent.",
+            hint="Create a key with `farthing keys create` and send it with the request.",
+        )
     host = exchange.header("host") or ""
     name = _host_name(host)
     if name is None or not (is_loopback(name) or name == settings.host):

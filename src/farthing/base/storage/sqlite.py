@@ -18,6 +18,8 @@ from farthing.core.errors import StorageError
 T = TypeVar("T")
 
 #: Units of work that share one commit at most; bounds how long one commit can take.
+#: Pages that each connection keeps in memory, KiB. Rows are appended and rarely read again.
+PAGE_CACHE_KIB = 512
 GROUP = 512
 
 
@@ -128,6 +130,7 @@ class SqliteDatabase:
             connection.execute(f"PRAGMA synchronous={'FULL' if self._is_synced else 'NORMAL'}")
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA temp_store=MEMORY")
+            connection.execute(f"PRAGMA cache_size=-{PAGE_CACHE_KIB}")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except BaseException:
             connection.close()
@@ -345,6 +348,7 @@ def _quietly(connection: sqlite3.Connection, statement: str) -> None:
 
 _HINTS = {
     "disk is full": "Free some space; calls go on as soon as it can be written again.",
+    "Read-only": "Make the file and its folder writable for this user.",
     "readonly": "Make the file and its folder writable for this user.",
     "unable to open": "It must be a file, in a folder where this user may write.",
     "File exists": "A file stands where its folder belongs: move it away, or set another storage.url.",

@@ -18,7 +18,11 @@ from farthing.core.money import parse_dollars
 from farthing.server.faces.authority import AdminOperation, decode_body, operation
 from farthing.server.faces.face import Visit
 
-Name = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\s/][^/]*$")]
+Name = Annotated[
+    str, Meta(min_length=1, max_length=100, pattern=r"^[^\s/\x00-\x1f][^/\x00-\x1f]*$")
+]
+#: The end of the year 9999, which is as far as dates go.
+LAST_SECOND = 253_402_300_799
 #: An exact amount as text: `"25"`, `"0.50"`.
 Dollars = Annotated[str, Meta(max_length=30, description="Dollars as text, up to nine decimals")]
 
@@ -33,7 +37,7 @@ class KeyWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     faces: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     cache: bool = False
-    expires_at: int | None = None
+    expires_at: Annotated[int, Meta(ge=0, le=LAST_SECOND)] | None = None
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -68,12 +68,14 @@ class OpenAIChat:
             features.add("json_schema")
         if found.reasoning_effort not in (None, "none"):
             features.add("reasoning")
-        bound = found.max_completion_tokens
+        # Vendors differ in which of the two counts when both are there: the larger one bounds the cost.
+        given = (found.max_tokens, found.max_completion_tokens)
+        bounds = [bound for bound in given if bound is not None]
         return Head(
             model=found.model,
             stream=found.stream or False,
             include_usage=bool(found.stream_options and found.stream_options.include_usage),
-            max_output_tokens=found.max_tokens if bound is None else bound,
+            max_output_tokens=max(bounds) if bounds else None,
             n=found.n or 1,
             service_tier=found.service_tier,
             temperature=found.temperature,
