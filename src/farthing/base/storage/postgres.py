@@ -15,6 +15,8 @@ from farthing.core.errors import StorageError
 
 T = TypeVar("T")
 
+#: One group's longest time. Beyond it the server counts as gone: silence must not hold every call.
+COMMIT_S = 30.0
 GROUP = 64
 _LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
 #: Another transaction stood in the way; the same work may pass when it is tried again.
@@ -88,7 +90,10 @@ class PostgresDatabase:
                 if self._read_connection is None or self._read_connection.is_closed():
                     self._read_connection = await self._connect()
                 try:
-                    return _rows(await self._read_connection.fetch(_numbered(sql), *params))
+                    found = await self._read_connection.fetch(
+                        _numbered(sql), *params, timeout=COMMIT_S
+                    )
+                    return _rows(found)
                 except _LOST as error:
                     self._read_connection = None
                     if last:
@@ -168,8 +173,11 @@ class PostgresDatabase:
             # in one order everywhere, so apart they get through.
             for job in jobs:
                 await self._commit_alone(job, error)
-        except (*_LOST, asyncpg.PostgresError, StorageError) as error:
-            failure = error if isinstance(error, StorageError) else _failed(self._url, error)
+        except (
+            Exception
+        ) as error:  # border: whatever a breaking connection raises; a writer that ended
+            # here would leave every later call waiting for ever
+            failure = self._given_up(error)
             for job in jobs:
                 job.error = failure
 
@@ -179,14 +187,27 @@ class PostgresDatabase:
                 await self._transact([job])
             except _CONFLICTS as again:
                 error = again
-            except (*_LOST, asyncpg.PostgresError, StorageError) as failure:
+            except Exception as failure:  # border: as in `_commit`
                 error = failure
                 break
             else:
                 return
-        job.error = error if isinstance(error, StorageError) else _failed(self._url, error)
+        job.error = self._given_up(error)
+
+    def _given_up(self, error: Exception) -> StorageError:
+        """The error for the callers; the connection is not trusted again unless it refused politely."""
+        if isinstance(error, StorageError):
+            return error
+        if not isinstance(error, asyncpg.PostgresError) and self._write_connection is not None:
+            self._write_connection.terminate()
+            self._write_connection = None
+        return _failed(self._url, error)
 
     async def _transact(self, jobs: list[_Job]) -> None:
+        async with asyncio.timeout(COMMIT_S):
+            await self._transact_now(jobs)
+
+    async def _transact_now(self, jobs: list[_Job]) -> None:
         if self._write_connection is None or self._write_connection.is_closed():
             self._write_connection = await self._connect()
             if self._claimed:
