@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import ClassVar
@@ -55,7 +56,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return f"Target({urlsplit(self.url).netloc})"
 
 
-class HttpProvider:
+class HttpProvider(ABC):
     """A provider behind HTTP. A subclass says `native` dialects, `target` and, where it can, `listing`.
 
     Constructor arguments: name and settings of the provider's table, the environment (keys, proxies),
@@ -88,9 +89,9 @@ class HttpProvider:
 
     # --- what a vendor says ---
 
+    @abstractmethod
     async def target(self, attempt: Attempt) -> Target:
         """Where this attempt goes and with which headers. May fetch a token. Raises UpstreamError."""
-        raise NotImplementedError
 
     async def listing(self) -> Target | None:
         """Where the vendor lists its models, free of charge; None when it doesn't."""
