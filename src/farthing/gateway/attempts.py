@@ -75,9 +75,8 @@ async def _try(call: Call, deployment: Deployment) -> FarthingError | None:
         if not retry.may_go_elsewhere(error):
             raise
         return error
-    except (
-        Exception
-    ) as error:  # border: a provider may be a plug-in; its fault is the place's, not the call's
+    # Border: a provider may be a plug-in; its fault is the place's, not the call's.
+    except Exception as error:
         _log.exception("Deployment '%s' failed by a fault of its own.", deployment.name)
         fault = UpstreamProtocolError(
             f"Deployment '{deployment.name}' failed by a fault in its provider's code "

@@ -173,10 +173,9 @@ class PostgresDatabase:
             # in one order everywhere, so apart they get through.
             for job in jobs:
                 await self._commit_alone(job, error)
-        except (
-            Exception
-        ) as error:  # border: whatever a breaking connection raises; a writer that ended
-            # here would leave every later call waiting for ever
+        # Border: whatever a breaking connection raises. A writer that ended here would leave every later
+        # call waiting for ever.
+        except Exception as error:
             failure = self._given_up(error)
             for job in jobs:
                 job.error = failure
