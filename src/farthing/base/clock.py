@@ -10,6 +10,11 @@ import time
 from typing import Protocol
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
+#: Two digits at a time: every call needs an id.
+_PAIRS = tuple(high + low for high in _CROCKFORD for low in _CROCKFORD)
+_SHIFTS = tuple(range(120, -10, -10))
+#: Entropy that ids draw from at once; secrets never do.
+_POOL_BYTES = 4000
 
 
 class Clock(Protocol):
@@ -33,6 +38,9 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._random = random.Random(os.urandom(16))
+        self._pool = b""
+        self._drawn = _POOL_BYTES
+        self._owner = os.getpid()
 
     def now(self) -> float:
         """Unix seconds."""
@@ -56,7 +64,11 @@ class SystemClock:
 
     def new_id(self, prefix: str) -> str:
         """`prefix_` and 26 characters that sort by time of creation (the layout of ULID)."""
-        return f"{prefix}_{ulid(self.now(), self.token_bytes(10))}"
+        start = self._drawn
+        if start >= _POOL_BYTES or self._owner != os.getpid():  # a fork must not repeat its parent's
+            self._pool, self._owner, start = os.urandom(_POOL_BYTES), os.getpid(), 0
+        self._drawn = start + 10
+        return f"{prefix}_{ulid(time.time(), self._pool[start : start + 10])}"
 
 
 class FakeClock:
@@ -119,4 +131,5 @@ class FakeClock:
 def ulid(unix_seconds: float, entropy: bytes) -> str:
     """48 bits of milliseconds and 80 bits of entropy in Crockford's base 32, lower case."""
     number = (int(unix_seconds * 1000) << 80) | int.from_bytes(entropy[:10], "big")
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))
+    pairs = _PAIRS
+    return "".join([pairs[(number >> shift) & 1023] for shift in _SHIFTS])

@@ -161,7 +161,27 @@ def itemise(usage: Usage, rates: Rates) -> tuple[LineItem, ...]:
 def cost(usage: Usage, price: Price, *, tier: str | None = None) -> Nanodollars:
     """What the vendor charges for this usage: all lines summed exactly, rounded once, half up."""
     rates = rates_for(price, input_tokens=usage.input_tokens, tier=tier)
+    if not _is_special(usage):  # the same sum without its lines: nearly every call is such
+        cached = usage.cached_input_tokens
+        pico = (usage.input_tokens - cached) * rates.input + usage.output_tokens * rates.output
+        pico += cached * _or(rates.cached_input, rates.input) + rates.request
+        return to_nanodollars(pico)
     return to_nanodollars(sum(line.picodollars for line in itemise(usage, rates)))
+
+
+def _is_special(usage: Usage) -> bool:
+    """Whether there are tokens that are neither plain text nor read from a cache."""
+    return bool(
+        usage.cache_write_tokens
+        or usage.cache_write_1h_tokens
+        or usage.reasoning_tokens
+        or usage.input_audio_tokens
+        or usage.cached_input_audio_tokens
+        or usage.output_audio_tokens
+        or usage.input_image_tokens
+        or usage.output_image_tokens
+        or usage.web_search_requests
+    )
 
 
 def upper_bound(
@@ -175,9 +195,11 @@ def upper_bound(
     if input_tokens == output_tokens == 0:
         return ZERO
     chosen = price.tiers.get(tier_name(tier)) or price.tiers["standard"]
-    candidates = [chosen.rates]
-    candidates += [s.rates for s in chosen.long_context if input_tokens > s.above_input_tokens]
-    return Nanodollars(max(_dearest(rates, input_tokens, output_tokens) for rates in candidates))
+    most = _dearest(chosen.rates, input_tokens, output_tokens)
+    for step in chosen.long_context:
+        if input_tokens > step.above_input_tokens:
+            most = max(most, _dearest(step.rates, input_tokens, output_tokens))
+    return Nanodollars(most)
 
 
 def amortised(hourly_nanodollars: int, seconds: int) -> Nanodollars:
@@ -186,18 +208,19 @@ def amortised(hourly_nanodollars: int, seconds: int) -> Nanodollars:
 
 
 def _dearest(rates: Rates, input_tokens: int, output_tokens: int) -> int:
-    inputs = (
+    input_rate = max(
         rates.input,
-        rates.cached_input,
-        rates.cache_write,
-        rates.cache_write_1h,
-        rates.input_audio,
-        rates.input_image,
+        rates.cached_input or 0,
+        rates.cache_write or 0,
+        rates.cache_write_1h or 0,
+        rates.input_audio or 0,
+        rates.input_image or 0,
     )
-    outputs = (rates.output, rates.reasoning, rates.output_audio, rates.output_image)
-    pico = input_tokens * max(rate or 0 for rate in inputs)
-    pico += output_tokens * max(rate or 0 for rate in outputs)
-    return -(-(pico + rates.request) // 1000)
+    output_rate = max(
+        rates.output, rates.reasoning or 0, rates.output_audio or 0, rates.output_image or 0
+    )
+    pico = input_tokens * input_rate + output_tokens * output_rate + rates.request
+    return -(-pico // 1000)
 
 
 def _or(rate: int | None, fallback: int) -> int:
