@@ -65,7 +65,9 @@ class SystemClock:
     def new_id(self, prefix: str) -> str:
         """`prefix_` and 26 characters that sort by time of creation (the layout of ULID)."""
         start = self._drawn
-        if start >= _POOL_BYTES or self._owner != os.getpid():  # a fork must not repeat its parent's
+        if (
+            start >= _POOL_BYTES or self._owner != os.getpid()
+        ):  # a fork must not repeat its parent's
             self._pool, self._owner, start = os.urandom(_POOL_BYTES), os.getpid(), 0
         self._drawn = start + 10
         return f"{prefix}_{ulid(time.time(), self._pool[start : start + 10])}"

@@ -34,6 +34,18 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     is_local: bool = False
 
 
+class InputSize(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a request's input is, as far as its body shows. No text.
+
+    text_bytes: all that may be text. media_parts: images, whatever their size. is_open: the vendor adds
+    input that the body does not show (a stored conversation, a file, what its own tools fetch).
+    """
+
+    text_bytes: int
+    media_parts: int = 0
+    is_open: bool = False
+
+
 class Head(msgspec.Struct, frozen=True, kw_only=True):
     """The few fields of a request that routing, budgets and faces read. No text.
 
@@ -41,6 +53,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     include_usage: the client asked to see usage in its stream (OpenAI `stream_options`).
     input_bytes: size of the text-bearing body, for estimates. features: capabilities that the request
     needs (`tools`, `images`, `json_schema`, …), as far as one cheap pass can tell.
+    input: None when the codec leaves it to whoever needs it. model_span: where the value of `model` stands
+    in the body, when the codec is certain that it stands only there.
     """
 
     model: str
@@ -53,6 +67,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     input_bytes: int = 0
     features: frozenset[str] = frozenset()
+    input: InputSize | None = None
+    model_span: tuple[int, int] | None = None
 
 
 class Request(PrivateStruct, frozen=True, kw_only=True):

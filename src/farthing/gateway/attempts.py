@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -20,7 +20,7 @@ from farthing.core.errors import (
 from farthing.core.models import Deployment, Timeouts
 from farthing.core.protocols import Answer, Attempt
 from farthing.gateway import billing, retry
-from farthing.gateway.call import ABORTED, Call, CallHead
+from farthing.gateway.call import ABORTED, Call, CallHead, Ready, Source
 from farthing.gateway.settlement import book
 from farthing.gateway.translate import AnswerTranslator, Prepared, failure_in, prepare
 
@@ -85,7 +85,7 @@ async def _try(call: Call, deployment: Deployment) -> FarthingError | None:
         )
         await running.fail(fault)
         return fault
-    call.source = running.events()
+    call.source = running.source()
     return None
 
 
@@ -108,7 +108,8 @@ class Running:
         self._deployment = deployment
         self._clock = call.snapshot.shared.clock
         self._breaker = call.snapshot.breaker(deployment.name)
-        self._stack = AsyncExitStack()
+        self._opened: AbstractAsyncContextManager[Answer] | None = None
+        self._marks: dict[str, str] = {}
         self._started_s = self._clock.monotonic()
         self._at_most = 0
         self._is_started = False
@@ -131,16 +132,28 @@ class Running:
             call.request, deployment, provider.dialects(deployment, call.request.head.kind)
         )
         attempt = self._attempt(prepared)
-        await self._hold(billing.most(call.request, deployment))
+        await self._hold(billing.most(call.request, deployment, call.input_size))
         self._is_probe = self._breaker.start()
         self._is_started = True
         self._started_s = self._clock.monotonic()
         self._translator = AnswerTranslator(
             call.request, prepared, call_id=call.call_id, created=int(call.at_s)
         )
-        self._answer = await self._stack.enter_async_context(provider.open(attempt))
+        opening = provider.open(attempt)
+        self._answer = await opening.__aenter__()
+        self._opened = opening
+        self._marks = dict(self._answer.head.headers)
         call.dropped = prepared.dropped
         await self._prime()
+
+    def source(self) -> Source:
+        """The answer for the client: all there already, or as it comes."""
+        if not self._is_recorded:
+            return self.events()
+        call = self._call
+        ready = Ready([call.keep(event) for event in self._primed])
+        call.is_complete = True
+        return ready
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """The answer for the client. A failure becomes an in-stream error; finish marks wait for the end."""
@@ -155,12 +168,8 @@ class Running:
                 for earlier in held:
                     yield call.keep(earlier)
                 held.clear()
-                if event.kind is EventKind.WHOLE:
-                    held.append(event)
-                    continue
                 yield call.keep(event)
-            if not self._is_recorded:
-                await self._succeed()
+            await self._succeed()
         except FarthingError as error:
             error.call_id = call.call_id
             error.request_id = error.request_id or call.call_id  # what the client can quote
@@ -245,8 +254,6 @@ class Running:
         assert self._translator is not None
         for event in self._primed:
             yield event
-        if self._is_recorded:
-            return
         async for event in self._iterator:
             if event.kind is EventKind.ERROR:
                 raise failure_in(event)
@@ -263,7 +270,7 @@ class Running:
         """Make sure that the reservation covers this try beside what earlier tries may still cost."""
         call = self._call
         self._at_most = at_most
-        spent = call.unconfirmed + sum(a.nanodollars for a in call.attempts)
+        spent = call.unconfirmed + sum([a.nanodollars for a in call.attempts])
         missing = spent + at_most - call.reserved
         if missing > 0 and call.reservation is not None:
             await call.snapshot.shared.accounts.extend(call.reservation, missing)
@@ -291,13 +298,8 @@ class Running:
                 hint="Raise it, or shorten the timeouts of one try.",
                 retryable=False,
             )
-        own = self._deployment.timeouts or Timeouts(
-            connect_s=settings.connect_s,
-            first_byte_s=settings.first_byte_s,
-            between_bytes_s=settings.between_bytes_s,
-            total_s=settings.total_s,
-        )
-        return msgspec.structs.replace(own, total_s=min(own.total_s, left))
+        own = self._deployment.timeouts or self._call.snapshot.timeouts
+        return own if left >= own.total_s else msgspec.structs.replace(own, total_s=left)
 
     def _note_first_content(self) -> None:
         if self._first_content_s is None:
@@ -313,7 +315,7 @@ class Running:
             deployment=deployment.name,
             provider=deployment.provider,
             is_simulated=self._is_simulated(),
-            nanodollars=sum(a.nanodollars for a in self._call.attempts) if whole else None,
+            nanodollars=sum([a.nanodollars for a in self._call.attempts]) if whole else None,
             cache=self._call.head.cache,
             dropped=self._call.dropped,
         )
@@ -389,16 +391,13 @@ class Running:
         return self._spilled_from() is not None
 
     def _spilled_from(self) -> str | None:
-        return self._answer_header("x-ms-spillover-from-deployment")
+        return self._marks.get("x-ms-spillover-from-deployment")
 
     def _is_simulated(self) -> bool:
         """A simulator behind HTTP says so itself, whatever type of provider it is configured as."""
-        return (
-            self._deployment.is_simulated or self._answer_header("x-farthing-simulated") == "true"
-        )
-
-    def _answer_header(self, name: str) -> str | None:
-        return dict(self._answer.head.headers).get(name) if self._answer else None
+        return self._deployment.is_simulated or self._marks.get("x-farthing-simulated") == "true"
 
     async def _close(self) -> None:
-        await self._stack.aclose()
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.__aexit__(None, None, None)

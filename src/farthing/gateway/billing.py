@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from farthing.base.tokens import estimate_tokens, upper_bound_tokens
-from farthing.core.calls import Head, Request, Tally
+from farthing.core.calls import Head, InputSize, Request, Tally
 from farthing.core.models import Deployment
 from farthing.core.prices import TIERS, Price, cost, tier_name, upper_bound
 from farthing.core.usage import Usage
@@ -56,31 +56,47 @@ class Charge(msgspec.Struct, frozen=True, kw_only=True):
     unconfirmed_nanodollars: int = 0
 
 
-def bounds(request: Request, deployment: Deployment) -> Bounds:
+def input_size(request: Request) -> InputSize:
+    """How large the input is: as the codec saw it, else found by looking through the body."""
+    if request.head.input is not None:
+        return request.head.input
+    body, features = request.body, request.head.features
+    media = _BASE64_RUN.findall(body) if features & {"images", "files", "audio"} else []
+    links = body.count(b"http") if "images" in features else 0
+    return InputSize(
+        text_bytes=len(body) - sum(map(len, media)),
+        media_parts=len(media) + links,
+        is_open=bool(features & {"files", "audio"}) or _UNSEEN_INPUT.search(body) is not None,
+    )
+
+
+def bounds(request: Request, deployment: Deployment, size: InputSize | None = None) -> Bounds:
     """The most tokens that this request can use there.
 
     Input: every token has at least one byte, so text is bounded by its size; images by `MEDIA_TOKENS`
     each; documents, recordings and what the vendor adds by nothing but the model's context.
+    size: of the input, where it is known already.
     """
     return Bounds(
-        input_tokens=_input_bound(request, deployment),
+        input_tokens=_input_bound(size or input_size(request), deployment),
         output_tokens=_output_bound(request.head, deployment),
     )
 
 
-def most(request: Request, deployment: Deployment) -> int:
+def most(request: Request, deployment: Deployment, size: InputSize | None = None) -> int:
     """The most nanodollars that one try there can cost; 0 where no price is known.
 
     A provisioned deployment with a price may spill over to metered capacity, so its bound is the same.
     """
     if deployment.price is None:
         return 0
-    return _most(request.head, deployment.price, bounds(request, deployment))
+    return _most(request.head, deployment.price, bounds(request, deployment, size))
 
 
 def affordable_output(request: Request, deployments: Sequence[Deployment], left: int) -> int:
     """The largest bound on output tokens with which the call fits into `left` nanodollars, or 0."""
-    inputs = [(each, each.price, _input_bound(request, each)) for each in deployments]
+    size = input_size(request)
+    inputs = [(each, each.price, _input_bound(size, each)) for each in deployments]
 
     def fits(output_tokens: int) -> bool:
         head = msgspec.structs.replace(request.head, max_output_tokens=output_tokens)
@@ -174,26 +190,25 @@ def _tier(head: Head, tally: Tally) -> str:
 
 def _most(head: Head, price: Price, limit: Bounds) -> int:
     # A vendor without room in the tier that was asked for answers in the standard one, and says so.
-    tiers = TIERS if head.service_tier == "auto" else (tier_name(head.service_tier), "standard")
-    return max(
-        upper_bound(
-            price, input_tokens=limit.input_tokens, output_tokens=limit.output_tokens, tier=tier
-        )
-        for tier in tiers
-        if tier in price.tiers or tier == "standard"
-    )
+    most = _at(price, limit, "standard")
+    if head.service_tier is not None:
+        tiers = TIERS if head.service_tier == "auto" else (tier_name(head.service_tier),)
+        priced = [_at(price, limit, tier) for tier in tiers if tier in price.tiers]
+        most = max([most, *priced])
+    return most
 
 
-def _input_bound(request: Request, deployment: Deployment) -> int:
-    body, features = request.body, request.head.features
-    media = _BASE64_RUN.findall(body) if features & {"images", "files", "audio"} else []
-    tokens = upper_bound_tokens(len(body) - sum(map(len, media))) + MEDIA_TOKENS * len(media)
-    if "images" in features:
-        tokens += MEDIA_TOKENS * body.count(b"http")
-    if features & {"files", "audio"} or _UNSEEN_INPUT.search(body):
-        tokens = deployment.context_tokens or max(tokens, UNKNOWN_INPUT_TOKENS)
-    elif deployment.context_tokens is not None:
-        tokens = min(tokens, deployment.context_tokens)
+def _at(price: Price, limit: Bounds, tier: str) -> int:
+    inputs, outputs = limit.input_tokens, limit.output_tokens
+    return upper_bound(price, input_tokens=inputs, output_tokens=outputs, tier=tier)
+
+
+def _input_bound(size: InputSize, deployment: Deployment) -> int:
+    tokens = upper_bound_tokens(size.text_bytes) + MEDIA_TOKENS * size.media_parts
+    if size.is_open:
+        return deployment.context_tokens or max(tokens, UNKNOWN_INPUT_TOKENS)
+    if deployment.context_tokens is not None:
+        return min(tokens, deployment.context_tokens)
     return tokens
 
 

@@ -40,12 +40,16 @@ class Breaker:
     @property
     def admits(self) -> bool:
         """Whether a call may go there now."""
+        if not self._is_open:
+            return True
         state = self.state
         return state == "closed" or (state == "half_open" and not self._is_probing)
 
     @property
     def rest_s(self) -> float:
         """Seconds until the deployment wants to be asked again after a 429."""
+        if not self._rests_until:
+            return 0.0
         return max(0.0, self._rests_until - self._clock.monotonic())
 
     def configure(self, settings: BreakerSettings) -> None:

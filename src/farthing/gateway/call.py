@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 import msgspec
 
 from farthing.accounts.accounts import Reservation
-from farthing.core.calls import AttemptRecord, Caller, CallRecord, Event, Request
+from farthing.core.calls import (
+    AttemptRecord,
+    Caller,
+    CallRecord,
+    Event,
+    InputSize,
+    Request,
+)
 from farthing.core.models import Plan, Route
+from farthing.gateway.billing import input_size
 from farthing.gateway.cache import Cached
 from farthing.gateway.snapshot import Snapshot
 
@@ -24,6 +32,38 @@ class Abortable(Protocol):
     async def abort(self) -> None:
         """Stop it and record what it used. Nothing to do when it is over."""
         ...
+
+
+class Source(Protocol):
+    """The events of an answer, closed when nobody wants more of them."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+
+    async def __anext__(self) -> Event: ...
+
+    async def aclose(self) -> None:
+        """Stop. Idempotent."""
+        ...
+
+
+class Ready:
+    """A source whose events are all there."""
+
+    __slots__ = ("_events",)
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._events = iter(events)
+
+    def __aiter__(self) -> Ready:
+        return self
+
+    async def __anext__(self) -> Event:
+        for event in self._events:
+            return event
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Nothing to stop."""
 
 
 class CallHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +99,9 @@ class Call:
         self.call_id = clock.new_id("call")
         self.at_s = clock.now()
         self.started_s = clock.monotonic()
-        self.tags = tuple(dict.fromkeys((*caller.tags, *request.tags)))
+        self.tags = caller.tags
+        if request.tags:
+            self.tags = tuple(dict.fromkeys((*caller.tags, *request.tags)))
         self.outcome: str | None = None
         self.status = 200
         self.route: Route | None = None
@@ -74,10 +116,12 @@ class Call:
         self.time_to_first_token_s: float | None = None
         self.dropped: tuple[str, ...] = ()
         self.head = CallHead(model=request.head.model, deployment="", provider="")
-        self.source: AsyncGenerator[Event, None] | None = None
+        self.source: Source | None = None
         self.running: Abortable | None = None
         self.is_settled = False
         self.is_complete = False
+        self._size: InputSize | None = None
+        self._record: CallRecord | None = None
         self._collected: list[Event] | None = None
         self._collected_size = 0
 
@@ -86,10 +130,24 @@ class Call:
         return self.source
 
     @property
+    def input_size(self) -> InputSize:
+        """How large its input is; looked at once."""
+        if self._size is None:
+            self._size = input_size(self.request)
+        return self._size
+
+    @property
     def record(self) -> CallRecord:
         """What is kept of the call; final once it is settled."""
+        kept = self._record
+        if kept is None or (kept.outcome, kept.status) != (self.outcome, self.status):
+            kept = self._recorded()
+            self._record = kept if self.is_settled else None
+        return kept
+
+    def _recorded(self) -> CallRecord:
         latency_s = self.snapshot.shared.clock.monotonic() - self.started_s
-        upstream_s = sum(attempt.latency_s for attempt in self.attempts)
+        upstream_s = sum([attempt.latency_s for attempt in self.attempts])
         cache = self.head.cache if self.head.cache in ("hit", "miss") else "off"
         return CallRecord(
             call_id=self.call_id,

@@ -22,15 +22,20 @@ class RankedPolicy:
         ready: list[Deployment] = []
         later: list[Offer] = []
         for group in route.groups:
-            ranked = [by_name[d.name] for d in group if d.name in by_name and can_serve(d, head)]
-            fit = [offer for offer in ranked if offer.is_open and not offer.retry_after_s]
-            later += [offer for offer in ranked if offer not in fit]
+            fit: list[Offer] = []
+            for deployment in group:
+                offer = by_name.get(deployment.name)
+                if offer is None or not can_serve(deployment, head):
+                    continue
+                is_ready = offer.is_open and not offer.retry_after_s
+                (fit if is_ready else later).append(offer)
             ready += [offer.deployment for offer in _balanced(route, fit, draw)]
-        later.sort(key=lambda offer: (not offer.is_open, offer.retry_after_s))
         reason = f"{route.strategy} over {len(ready)} ready"
         if later:
+            later.sort(key=lambda offer: (not offer.is_open, offer.retry_after_s))
+            ready += [offer.deployment for offer in later]
             reason += f", {len(later)} resting"
-        return Plan(steps=(*ready, *(offer.deployment for offer in later)), reason=reason)
+        return Plan(steps=tuple(ready), reason=reason)
 
 
 def can_serve(deployment: Deployment, head: Head) -> bool:
@@ -52,10 +57,9 @@ def _balanced(route: Route, offers: list[Offer], draw: float) -> list[Offer]:
 def _weighted(offers: list[Offer], draw: float) -> list[Offer]:
     """First by weight, the rest by weight as well: one uniform draw is stretched over all choices."""
     left = [offer for offer in offers if offer.deployment.weight > 0]
-    idle = [offer for offer in offers if offer.deployment.weight == 0]
     ordered: list[Offer] = []
-    while left:
-        total = sum(offer.deployment.weight for offer in left)
+    while len(left) > 1:
+        total = sum([offer.deployment.weight for offer in left])
         mark = draw * total
         for offer in left:
             weight = offer.deployment.weight
@@ -65,4 +69,4 @@ def _weighted(offers: list[Offer], draw: float) -> list[Offer]:
         draw = min(mark / weight, 0.999999999)
         ordered.append(offer)
         left.remove(offer)
-    return ordered + idle
+    return ordered + left + [offer for offer in offers if offer.deployment.weight == 0]

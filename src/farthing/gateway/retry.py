@@ -89,15 +89,19 @@ class _LastMinute:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._counts = [0] * _SPAN_S
+        self._total = 0
         self._second = 0
 
     def add(self) -> None:
         self.count()
         self._counts[self._second % _SPAN_S] += 1
+        self._total += 1
 
     def count(self) -> int:
         now = int(self._clock.monotonic())
-        for second in range(self._second + 1, min(now, self._second + _SPAN_S) + 1):
-            self._counts[second % _SPAN_S] = 0
-        self._second = max(now, self._second)
-        return sum(self._counts)
+        if now > self._second:
+            for second in range(self._second + 1, min(now, self._second + _SPAN_S) + 1):
+                self._total -= self._counts[second % _SPAN_S]
+                self._counts[second % _SPAN_S] = 0
+            self._second = now
+        return self._total

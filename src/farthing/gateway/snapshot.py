@@ -10,6 +10,7 @@ from farthing.accounts.accounts import Accounts
 from farthing.base.clock import Clock
 from farthing.base.config.settings import Settings
 from farthing.core.calls import CallRecord
+from farthing.core.models import Timeouts
 from farthing.core.protocols import CallSink, Policy
 from farthing.gateway.breaker import Breaker
 from farthing.gateway.cache import AnswerCache
@@ -45,16 +46,23 @@ class Snapshot:
         self.policy = policy
         self.shared = shared
         self.retry_budget = RetryBudget(settings.retry, shared.clock)
+        self.timeouts = Timeouts(
+            connect_s=settings.timeouts.connect_s,
+            first_byte_s=settings.timeouts.first_byte_s,
+            between_bytes_s=settings.timeouts.between_bytes_s,
+            total_s=settings.timeouts.total_s,
+        )
         self.in_flight = 0
 
     def breaker(self, deployment: str) -> Breaker:
         """The deployment's breaker; it lives on through reloads."""
         breakers = self.shared.breakers
-        if deployment not in breakers:
+        found = breakers.get(deployment)
+        if found is None:
             if len(breakers) >= MAX_BREAKERS:
                 self._forget_quiet_breakers()
-            breakers[deployment] = Breaker(self.settings.breaker, self.shared.clock)
-        return breakers[deployment]
+            found = breakers[deployment] = Breaker(self.settings.breaker, self.shared.clock)
+        return found
 
     def _forget_quiet_breakers(self) -> None:
         # Callers may name any model of a provider; what such names leave behind must not grow for ever.

@@ -18,7 +18,7 @@ from farthing.core.errors import (
     FarthingError,
     UnknownPriceError,
 )
-from farthing.core.models import Deployment, Offer, Route
+from farthing.core.models import Deployment, Offer, Plan, Route
 from farthing.gateway import billing
 from farthing.gateway.attempts import open_answer
 from farthing.gateway.cache import Cached, cache_key
@@ -88,9 +88,7 @@ def make_plan(call: Call) -> None:
     if not steps:
         raise _nothing_fits(call)
     priced = _priced(call, list(steps.values()))
-    call.plan = msgspec.structs.replace(
-        call.plan, steps=_roomy(call, priced), reason="; ".join(reasons)
-    )
+    call.plan = Plan(steps=_roomy(call, priced), reason="; ".join(reasons))
 
 
 async def reserve_budget(call: Call) -> None:
@@ -98,7 +96,8 @@ async def reserve_budget(call: Call) -> None:
 
     Raises BudgetExceededError, StorageError.
     """
-    call.reserved = max((billing.most(call.request, d) for d in call.plan.steps), default=0)
+    request, size = call.request, call.input_size
+    call.reserved = max([billing.most(request, d, size) for d in call.plan.steps], default=0)
     wish = Hold(
         call_id=call.call_id,
         caller=call.caller,
@@ -210,6 +209,8 @@ def _fingerprint(call: Call) -> bytes:
 def _with_fallbacks(call: Call, first: Route) -> list[Route]:
     """The route and its fallbacks, breadth first, each once."""
     routes, names = [first], {first.name}
+    if not first.fallbacks:
+        return routes
     for route in routes:
         for name in route.fallbacks:
             fallback = call.snapshot.directory.route(name)
@@ -247,7 +248,7 @@ def _priced(call: Call, steps: list[Deployment]) -> list[Deployment]:
 def _roomy(call: Call, steps: list[Deployment]) -> tuple[Deployment, ...]:
     """Without the deployments whose context is certainly too small."""
     size = len(call.request.body)
-    smallest = min((d.context_tokens or size for d in steps), default=size)
+    smallest = min([d.context_tokens or size for d in steps], default=size)
     if size <= smallest or call.request.head.features & {"images", "files", "audio"}:
         return tuple(steps)  # a token has at least one byte
     least = round(estimate_tokens(call.request.body, steps[0].model) / ESTIMATE_SLACK)

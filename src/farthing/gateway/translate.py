@@ -34,7 +34,7 @@ def prepare(request: Request, deployment: Deployment, spoken: tuple[str, ...]) -
     if deployment.dialects:
         spoken = tuple(name for name in deployment.dialects if name in spoken)
     if request.dialect in spoken:
-        body = client.with_model(request.body, deployment.remote_name)
+        body = _renamed(request, client, deployment.remote_name)
         return Prepared(dialect=request.dialect, body=body, is_translated=False)
     target = next((name for name in spoken if codec(name).kind == client.kind), None)
     if target is None or client.kind != "chat":
@@ -52,6 +52,13 @@ def prepare(request: Request, deployment: Deployment, spoken: tuple[str, ...]) -
     )
     encoded = codec(target).encode_request(parsed)
     return Prepared(dialect=target, body=encoded.body, is_translated=True, dropped=encoded.dropped)
+
+
+def _renamed(request: Request, client: Codec, model: str) -> bytes:
+    span, body = request.head.model_span, request.body
+    if span is None:
+        return client.with_model(body, model)
+    return b"".join((body[: span[0]], msgspec.json.encode(model), body[span[1] :]))
 
 
 class AnswerTranslator:

@@ -14,6 +14,7 @@ _COLON = re.compile(rb"\s*:\s*")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _QUOTE, _OPENING = ord('"'), frozenset(b"{[")
 _KEY = b'"model"'
+_VALUE = re.compile(rb'"model"\s*:\s*("[^"\\]*+(?:\\.[^"\\]*+)*+")', re.DOTALL)
 
 
 class _Body(msgspec.Struct):
@@ -38,6 +39,23 @@ def with_model(body: bytes, model: str) -> bytes:
         pieces += (body[kept:start], value)
         kept = end
     return b"".join((*pieces, body[kept:])) if pieces else body
+
+
+def model_span(body: bytes, bulk: bytes) -> tuple[int, int] | None:
+    """Where the value of the only top-level `model` stands, or None when a scan must tell.
+
+    body: valid JSON with a top-level model. bulk: the bytes of another top-level value (the messages),
+    which nearly all of the body is and which is not looked into: what stands in it is not top-level.
+    """
+    at = body.find(bulk[:64])
+    if body[at : at + len(bulk)] != bulk:
+        return None
+    before, after = body[:at], body[at + len(bulk) :]
+    if before.count(_KEY) + after.count(_KEY) != 1 or b"\\u" in before or b"\\u" in after:
+        return None  # letters are escaped as `\u00..` only
+    offset, text = (0, before) if _KEY in before else (at + len(bulk), after)
+    value = _VALUE.search(text)
+    return None if value is None else (offset + value.start(1), offset + value.end(1))
 
 
 def put_model(body: bytes, model: str) -> bytes:

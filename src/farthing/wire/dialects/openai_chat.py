@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
 from farthing.core.calls import Head, Tally
@@ -14,13 +12,9 @@ from farthing.wire.codec import Encoded, StreamReader, StreamWriter
 from farthing.wire.dialects import openai_chat_answer, openai_chat_request, openai_errors
 from farthing.wire.dialects._fields import decode_head
 from farthing.wire.dialects.openai_chat_content import NAME
+from farthing.wire.dialects.openai_chat_sight import look
 from farthing.wire.dialects.openai_chat_stream import Reader, Writer
-from farthing.wire.spans import with_model
-
-#: Content part types that need a capability. Quotes inside texts are escaped in JSON, so prose never
-#: matches.
-_PARTS = re.compile(rb'"type"\s*:\s*"(image_url|input_audio|file)"')
-_FEATURES = {b"image_url": "images", b"input_audio": "audio", b"file": "files"}
+from farthing.wire.spans import model_span, with_model
 
 
 class _StreamOptions(msgspec.Struct):
@@ -32,9 +26,9 @@ class _Format(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
-    """The routed fields. messages is only seen to be an array. model is absent on Azure's classic paths."""
+    """The routed fields. model is absent on Azure's classic paths."""
 
-    messages: list[msgspec.Raw]
+    messages: msgspec.Raw
     model: str = ""
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
@@ -47,9 +41,16 @@ class _Head(msgspec.Struct):
     functions: list[msgspec.Raw] | None = None
     response_format: _Format | None = None
     reasoning_effort: str | None = None
+    web_search_options: msgspec.Raw | None = None
 
 
+class _Messages(msgspec.Struct):
+    messages: list[msgspec.Raw]
+
+
+_TOOLS, _JSON_SCHEMA, _REASONING = map(frozenset, (["tools"], ["json_schema"], ["reasoning"]))
 _HEAD = msgspec.json.Decoder(_Head)
+_MESSAGES = msgspec.json.Decoder(_Messages)
 
 
 class OpenAIChat:
@@ -61,26 +62,38 @@ class OpenAIChat:
     def head(self, body: bytes) -> Head:
         """The routed fields. Raises BadRequestError."""
         found = decode_head(body, _HEAD)
-        features = {_FEATURES[kind] for kind in set(_PARTS.findall(body))}
+        messages = bytes(found.messages)
+        if not messages.startswith(b"["):
+            decode_head(body, _MESSAGES)  # raises: it is no array
+        seen = look(body, messages, found.tools)
+        features = seen.features
         if found.tools or found.functions:
-            features.add("tools")
+            features |= _TOOLS
         if found.response_format is not None and found.response_format.type == "json_schema":
-            features.add("json_schema")
+            features |= _JSON_SCHEMA
         if found.reasoning_effort not in (None, "none"):
-            features.add("reasoning")
+            features |= _REASONING
+        size = seen.input
+        if size is not None and found.web_search_options is not None:
+            size = msgspec.structs.replace(size, is_open=True)
         # Vendors differ in which of the two counts when both are there: the larger one bounds the cost.
-        given = (found.max_tokens, found.max_completion_tokens)
-        bounds = [bound for bound in given if bound is not None]
+        given, also = found.max_tokens, found.max_completion_tokens
         return Head(
             model=found.model,
             stream=found.stream or False,
             include_usage=bool(found.stream_options and found.stream_options.include_usage),
-            max_output_tokens=max(bounds) if bounds else None,
+            max_output_tokens=max(given, also)
+            if given is not None and also is not None
+            else given
+            if also is None
+            else also,
             n=found.n or 1,
             service_tier=found.service_tier,
             temperature=found.temperature,
             input_bytes=len(body),
-            features=frozenset(features),
+            features=features,
+            input=size,
+            model_span=model_span(body, messages) if found.model else None,
         )
 
     def with_model(self, body: bytes, model: str) -> bytes:
