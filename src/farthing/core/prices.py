@@ -184,6 +184,31 @@ def _is_special(usage: Usage) -> bool:
     )
 
 
+class Ceiling(msgspec.Struct, frozen=True):
+    """The dearest rates of a tier: `steps` of (above this many input tokens, input, output, request).
+
+    Worked out once for a price, so that the bound of a call is a few multiplications.
+    """
+
+    steps: tuple[tuple[int, int, int, int], ...]
+
+    def nanodollars(self, input_tokens: int, output_tokens: int) -> int:
+        """The most a call of this size can cost, rounded up."""
+        most = 0
+        for above, input_rate, output_rate, request in self.steps:
+            if input_tokens > above:
+                pico = input_tokens * input_rate + output_tokens * output_rate + request
+                most = max(most, pico)
+        return -(-most // 1000)
+
+
+def ceiling(price: Price, tier: str | None = None) -> Ceiling:
+    """Every token at the dearest rate of its side, whatever kind it turns out to be."""
+    chosen = price.tiers.get(tier_name(tier)) or price.tiers["standard"]
+    steps = [(-1, chosen.rates), *((s.above_input_tokens, s.rates) for s in chosen.long_context)]
+    return Ceiling(tuple((above, *_dearest(rates)) for above, rates in steps))
+
+
 def upper_bound(
     price: Price, *, input_tokens: int, output_tokens: int, tier: str | None = None
 ) -> Nanodollars:
@@ -194,12 +219,7 @@ def upper_bound(
     """
     if input_tokens == output_tokens == 0:
         return ZERO
-    chosen = price.tiers.get(tier_name(tier)) or price.tiers["standard"]
-    most = _dearest(chosen.rates, input_tokens, output_tokens)
-    for step in chosen.long_context:
-        if input_tokens > step.above_input_tokens:
-            most = max(most, _dearest(step.rates, input_tokens, output_tokens))
-    return Nanodollars(most)
+    return Nanodollars(ceiling(price, tier).nanodollars(input_tokens, output_tokens))
 
 
 def amortised(hourly_nanodollars: int, seconds: int) -> Nanodollars:
@@ -207,20 +227,17 @@ def amortised(hourly_nanodollars: int, seconds: int) -> Nanodollars:
     return Nanodollars((hourly_nanodollars * seconds + 1800) // 3600)
 
 
-def _dearest(rates: Rates, input_tokens: int, output_tokens: int) -> int:
-    input_rate = max(
+def _dearest(rates: Rates) -> tuple[int, int, int]:
+    inputs = (
         rates.input,
-        rates.cached_input or 0,
-        rates.cache_write or 0,
-        rates.cache_write_1h or 0,
-        rates.input_audio or 0,
-        rates.input_image or 0,
+        rates.cached_input,
+        rates.cache_write,
+        rates.cache_write_1h,
+        rates.input_audio,
+        rates.input_image,
     )
-    output_rate = max(
-        rates.output, rates.reasoning or 0, rates.output_audio or 0, rates.output_image or 0
-    )
-    pico = input_tokens * input_rate + output_tokens * output_rate + rates.request
-    return -(-pico // 1000)
+    outputs = (rates.output, rates.reasoning, rates.output_audio, rates.output_image)
+    return max(rate or 0 for rate in inputs), max(rate or 0 for rate in outputs), rates.request
 
 
 def _or(rate: int | None, fallback: int) -> int:

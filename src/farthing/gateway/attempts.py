@@ -132,7 +132,7 @@ class Running:
             call.request, deployment, provider.dialects(deployment, call.request.head.kind)
         )
         attempt = self._attempt(prepared)
-        await self._hold(billing.most(call.request, deployment, call.input_size))
+        await self._hold(call.most(deployment))
         self._is_probe = self._breaker.start()
         self._is_started = True
         self._started_s = self._clock.monotonic()

@@ -10,7 +10,7 @@ import msgspec
 from farthing.base.tokens import estimate_tokens, upper_bound_tokens
 from farthing.core.calls import Head, InputSize, Request, Tally
 from farthing.core.models import Deployment
-from farthing.core.prices import TIERS, Price, cost, tier_name, upper_bound
+from farthing.core.prices import TIERS, ceiling, cost, tier_name
 from farthing.core.usage import Usage
 
 #: Inline media: base64 runs this long are not text. Their tokens are bounded per piece instead. A match
@@ -43,6 +43,57 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int
 
 
+class Terms:
+    """What one deployment can charge at most: what its limits and price say, worked out once."""
+
+    __slots__ = ("_context", "_output", "_price", "_standard", "deployment")
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
+        self._price = deployment.price
+        self._context = deployment.context_tokens
+        self._output = (
+            deployment.max_output_tokens or deployment.context_tokens or UNKNOWN_OUTPUT_TOKENS
+        )
+        self._standard = None if deployment.price is None else ceiling(deployment.price)
+
+    def input_tokens(self, size: InputSize) -> int:
+        """Every token has at least one byte, so text is bounded by its size; images by `MEDIA_TOKENS`
+        each; documents, recordings and what the vendor adds by nothing but the model's context."""
+        tokens = upper_bound_tokens(size.text_bytes) + MEDIA_TOKENS * size.media_parts
+        context = self._context
+        if size.is_open:
+            return context or max(tokens, UNKNOWN_INPUT_TOKENS)
+        return tokens if context is None or tokens < context else context
+
+    def output_tokens(self, head: Head) -> int:
+        """What was asked for, as far as the model can answer that much."""
+        if head.kind == "embed":
+            return 0
+        asked, limit = head.max_output_tokens, self._output
+        # Some local servers read 0 and -1 as "no limit", and a negative bound would make room in a budget.
+        if asked is not None and 1 <= asked < limit:
+            limit = asked
+        return limit if head.n <= 1 else head.n * limit
+
+    def most(self, head: Head, size: InputSize) -> int:
+        """The most nanodollars that one try can cost; 0 where no price is known.
+
+        A provisioned deployment with a price may spill over to metered capacity: its bound is the same.
+        """
+        price, standard = self._price, self._standard
+        if price is None or standard is None:
+            return 0
+        inputs, outputs = self.input_tokens(size), self.output_tokens(head)
+        # A vendor without room in the tier that was asked for answers in the standard one, and says so.
+        most = standard.nanodollars(inputs, outputs)
+        if head.service_tier is None:
+            return most
+        tiers = TIERS if head.service_tier == "auto" else (tier_name(head.service_tier),)
+        priced = [ceiling(price, tier) for tier in tiers if tier in price.tiers]
+        return max([most, *(each.nanodollars(inputs, outputs) for each in priced)])
+
+
 class Charge(msgspec.Struct, frozen=True, kw_only=True):
     """What one try cost.
 
@@ -70,42 +121,28 @@ def input_size(request: Request) -> InputSize:
     )
 
 
-def bounds(request: Request, deployment: Deployment, size: InputSize | None = None) -> Bounds:
-    """The most tokens that this request can use there.
-
-    Input: every token has at least one byte, so text is bounded by its size; images by `MEDIA_TOKENS`
-    each; documents, recordings and what the vendor adds by nothing but the model's context.
-    size: of the input, where it is known already.
-    """
+def bounds(request: Request, deployment: Deployment) -> Bounds:
+    """The most tokens that this request can use there."""
+    terms = Terms(deployment)
     return Bounds(
-        input_tokens=_input_bound(size or input_size(request), deployment),
-        output_tokens=_output_bound(request.head, deployment),
+        input_tokens=terms.input_tokens(input_size(request)),
+        output_tokens=terms.output_tokens(request.head),
     )
 
 
-def most(request: Request, deployment: Deployment, size: InputSize | None = None) -> int:
-    """The most nanodollars that one try there can cost; 0 where no price is known.
-
-    A provisioned deployment with a price may spill over to metered capacity, so its bound is the same.
-    """
-    if deployment.price is None:
-        return 0
-    return _most(request.head, deployment.price, bounds(request, deployment, size))
+def most(request: Request, deployment: Deployment) -> int:
+    """The most nanodollars that one try there can cost. See `Terms.most`."""
+    return Terms(deployment).most(request.head, input_size(request))
 
 
 def affordable_output(request: Request, deployments: Sequence[Deployment], left: int) -> int:
     """The largest bound on output tokens with which the call fits into `left` nanodollars, or 0."""
     size = input_size(request)
-    inputs = [(each, each.price, _input_bound(size, each)) for each in deployments]
+    places = [Terms(each) for each in deployments]
 
     def fits(output_tokens: int) -> bool:
         head = msgspec.structs.replace(request.head, max_output_tokens=output_tokens)
-        return all(
-            _most(head, price, Bounds(input_tokens=size, output_tokens=_output_bound(head, each)))
-            <= left
-            for each, price, size in inputs
-            if price is not None
-        )
+        return all(place.most(head, size) <= left for place in places)
 
     low, high = 0, UNKNOWN_OUTPUT_TOKENS * 8
     while low < high:
@@ -186,36 +223,3 @@ def _tier(head: Head, tally: Tally) -> str:
     """A known tier. Any other word may be a caller's own text: it is priced as standard and not kept."""
     name = tier_name(tally.service_tier or head.service_tier)
     return name if name in TIERS else "standard"
-
-
-def _most(head: Head, price: Price, limit: Bounds) -> int:
-    # A vendor without room in the tier that was asked for answers in the standard one, and says so.
-    most = _at(price, limit, "standard")
-    if head.service_tier is not None:
-        tiers = TIERS if head.service_tier == "auto" else (tier_name(head.service_tier),)
-        priced = [_at(price, limit, tier) for tier in tiers if tier in price.tiers]
-        most = max([most, *priced])
-    return most
-
-
-def _at(price: Price, limit: Bounds, tier: str) -> int:
-    inputs, outputs = limit.input_tokens, limit.output_tokens
-    return upper_bound(price, input_tokens=inputs, output_tokens=outputs, tier=tier)
-
-
-def _input_bound(size: InputSize, deployment: Deployment) -> int:
-    tokens = upper_bound_tokens(size.text_bytes) + MEDIA_TOKENS * size.media_parts
-    if size.is_open:
-        return deployment.context_tokens or max(tokens, UNKNOWN_INPUT_TOKENS)
-    if deployment.context_tokens is not None:
-        return min(tokens, deployment.context_tokens)
-    return tokens
-
-
-def _output_bound(head: Head, deployment: Deployment) -> int:
-    if head.kind == "embed":
-        return 0
-    limit = deployment.max_output_tokens or deployment.context_tokens or UNKNOWN_OUTPUT_TOKENS
-    asked = head.max_output_tokens
-    # Some local servers read 0 and -1 as "no limit", and a negative bound would make room in a budget.
-    return max(1, head.n) * (limit if asked is None or asked < 1 else min(asked, limit))

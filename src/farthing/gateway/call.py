@@ -16,7 +16,7 @@ from farthing.core.calls import (
     InputSize,
     Request,
 )
-from farthing.core.models import Plan, Route
+from farthing.core.models import Deployment, Plan, Route
 from farthing.gateway.billing import input_size
 from farthing.gateway.cache import Cached
 from farthing.gateway.snapshot import Snapshot
@@ -121,6 +121,7 @@ class Call:
         self.is_settled = False
         self.is_complete = False
         self._size: InputSize | None = None
+        self._bounds: dict[str, int] = {}
         self._record: CallRecord | None = None
         self._collected: list[Event] | None = None
         self._collected_size = 0
@@ -129,12 +130,16 @@ class Call:
         assert self.source is not None, "the pipeline hands a call out only with its answer"
         return self.source
 
-    @property
-    def input_size(self) -> InputSize:
-        """How large its input is; looked at once."""
-        if self._size is None:
-            self._size = input_size(self.request)
-        return self._size
+    def most(self, deployment: Deployment) -> int:
+        """The most nanodollars that a try there can cost."""
+        bounds = self._bounds
+        most = bounds.get(deployment.name)
+        if most is None:
+            if self._size is None:
+                self._size = input_size(self.request)
+            most = self.snapshot.terms(deployment).most(self.request.head, self._size)
+            bounds[deployment.name] = most
+        return most
 
     @property
     def record(self) -> CallRecord:

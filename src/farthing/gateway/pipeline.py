@@ -28,3 +28,4 @@ async def end(call: Call, error: BaseException | None) -> None:
         await shielded(steps.settle(call))
     finally:
         steps.measure(call)
+        steps.let_go(call)

@@ -21,7 +21,7 @@ async def book(call: Call) -> None:
 
 async def _write(call: Call, reservation: Reservation) -> None:
     accounts = call.snapshot.shared.accounts
-    if call.recalled is None and not any(attempt.was_sent for attempt in call.attempts):
+    if call.recalled is None and not [each for each in call.attempts if each.was_sent]:
         await accounts.release(reservation)
         return
     await accounts.settle(reservation, call.record, unconfirmed_nanodollars=call.unconfirmed)

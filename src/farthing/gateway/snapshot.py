@@ -10,8 +10,9 @@ from farthing.accounts.accounts import Accounts
 from farthing.base.clock import Clock
 from farthing.base.config.settings import Settings
 from farthing.core.calls import CallRecord
-from farthing.core.models import Timeouts
+from farthing.core.models import Deployment, Timeouts
 from farthing.core.protocols import CallSink, Policy
+from farthing.gateway.billing import Terms
 from farthing.gateway.breaker import Breaker
 from farthing.gateway.cache import AnswerCache
 from farthing.gateway.idempotency import IdempotencyStore
@@ -53,6 +54,7 @@ class Snapshot:
             total_s=settings.timeouts.total_s,
         )
         self.in_flight = 0
+        self._terms: dict[str, Terms] = {}
 
     def breaker(self, deployment: str) -> Breaker:
         """The deployment's breaker; it lives on through reloads."""
@@ -62,6 +64,15 @@ class Snapshot:
             if len(breakers) >= MAX_BREAKERS:
                 self._forget_quiet_breakers()
             found = breakers[deployment] = Breaker(self.settings.breaker, self.shared.clock)
+        return found
+
+    def terms(self, deployment: Deployment) -> Terms:
+        """What the deployment can charge at most."""
+        found = self._terms.get(deployment.name)
+        if found is None or found.deployment is not deployment:
+            if len(self._terms) >= MAX_BREAKERS:
+                self._terms.clear()  # callers may name any model of a provider
+            found = self._terms[deployment.name] = Terms(deployment)
         return found
 
     def _forget_quiet_breakers(self) -> None:

@@ -22,10 +22,11 @@ from farthing.core.models import Deployment, Offer, Plan, Route
 from farthing.gateway import billing
 from farthing.gateway.attempts import open_answer
 from farthing.gateway.cache import Cached, cache_key
-from farthing.gateway.call import ABORTED, ABORTED_STATUS, Call, CallHead
+from farthing.gateway.call import ABORTED, ABORTED_STATUS, Call, CallHead, Ready
 from farthing.gateway.policy import can_serve
 from farthing.gateway.settlement import book
 from farthing.gateway.shield import shielded
+from farthing.gateway.snapshot import Snapshot
 
 #: The token estimate may be this far off; only a text beyond it is refused without asking the provider.
 ESTIMATE_SLACK = 1.5
@@ -77,18 +78,17 @@ def make_plan(call: Call) -> None:
         return
     assert call.route is not None
     snapshot, head = call.snapshot, call.request.head
-    steps: dict[str, Deployment] = {}
-    reasons = []
     draw = snapshot.shared.clock.random()
+    steps: list[Deployment] = []
+    reasons = []
     for route in _with_fallbacks(call, call.route):
-        offers = [_offer(call, d) for group in route.groups for d in group]
+        offers = [_offer(snapshot, d) for group in route.groups for d in group]
         plan = snapshot.policy.plan(head, route, offers, draw=draw)
-        steps.update((d.name, d) for d in plan.steps if d.name not in steps)
+        steps += plan.steps if not steps else [d for d in plan.steps if d not in steps]
         reasons.append(f"{route.name}: {plan.reason}")
     if not steps:
         raise _nothing_fits(call)
-    priced = _priced(call, list(steps.values()))
-    call.plan = Plan(steps=_roomy(call, priced), reason="; ".join(reasons))
+    call.plan = Plan(steps=_roomy(call, _priced(call, steps)), reason="; ".join(reasons))
 
 
 async def reserve_budget(call: Call) -> None:
@@ -96,8 +96,7 @@ async def reserve_budget(call: Call) -> None:
 
     Raises BudgetExceededError, StorageError.
     """
-    request, size = call.request, call.input_size
-    call.reserved = max([billing.most(request, d, size) for d in call.plan.steps], default=0)
+    call.reserved = max([call.most(deployment) for deployment in call.plan.steps], default=0)
     wish = Hold(
         call_id=call.call_id,
         caller=call.caller,
@@ -144,7 +143,7 @@ def note_failure(call: Call, error: BaseException) -> None:
 async def settle(call: Call) -> None:
     """Close the answer, write the charges, free the reservation: once, however the call ended."""
     try:
-        if call.source is not None:
+        if call.source is not None and not isinstance(call.source, Ready):
             await call.source.aclose()
         if call.running is not None:
             await call.running.abort()
@@ -171,6 +170,12 @@ def measure(call: Call) -> None:
     if answer is not None and call.cache_key is not None:
         call.snapshot.shared.cache.put(call.cache_key, answer)
     call.snapshot.report(call.record)
+
+
+def let_go(call: Call) -> None:
+    """Free the try, which holds the call that holds it: no garbage is left for the collector."""
+    call.running = None
+    call.source = None
 
 
 def _is_cacheable(call: Call) -> bool:
@@ -220,8 +225,8 @@ def _with_fallbacks(call: Call, first: Route) -> list[Route]:
     return routes
 
 
-def _offer(call: Call, deployment: Deployment) -> Offer:
-    breaker = call.snapshot.breaker(deployment.name)
+def _offer(snapshot: Snapshot, deployment: Deployment) -> Offer:
+    breaker = snapshot.breaker(deployment.name)
     return Offer(
         deployment=deployment,
         is_open=breaker.admits,
@@ -248,8 +253,12 @@ def _priced(call: Call, steps: list[Deployment]) -> list[Deployment]:
 def _roomy(call: Call, steps: list[Deployment]) -> tuple[Deployment, ...]:
     """Without the deployments whose context is certainly too small."""
     size = len(call.request.body)
-    smallest = min([d.context_tokens or size for d in steps], default=size)
-    if size <= smallest or call.request.head.features & {"images", "files", "audio"}:
+    contexts = [d.context_tokens for d in steps if d.context_tokens is not None]
+    if (
+        not contexts
+        or size <= min(contexts)
+        or call.request.head.features & {"images", "files", "audio"}
+    ):
         return tuple(steps)  # a token has at least one byte
     least = round(estimate_tokens(call.request.body, steps[0].model) / ESTIMATE_SLACK)
     roomy = tuple(d for d in steps if d.context_tokens is None or d.context_tokens >= least)
