@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -20,6 +20,18 @@ class Encoded(msgspec.Struct, frozen=True):
 
     body: bytes
     dropped: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Skims(Protocol):
+    """What a StreamReader may offer besides: to tell plain content by comparing bytes, without reading it."""
+
+    def skim(self, piece: bytes) -> int:
+        """How many bytes at the beginning are whole events of visible text (as `feed` would find).
+
+        They are in the tally then, and are not to be fed. 0 whenever that is not certain.
+        """
+        ...
 
 
 class StreamReader(Protocol):

@@ -56,6 +56,11 @@ class SseSplitter:
         return frames
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the next byte begins a frame."""
+        return not self._buffer
+
+    @property
     def pending(self) -> bytes:
         """Bytes of a frame that has not ended."""
         return bytes(self._buffer)

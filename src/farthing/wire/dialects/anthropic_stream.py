@@ -22,6 +22,7 @@ from farthing.wire.dialects.anthropic_words import (
     WireUsage,
     finish_of,
 )
+from farthing.wire.mould import Mould
 from farthing.wire.sse import SseSplitter
 
 
@@ -83,6 +84,13 @@ class Reader:
         # Content index → number of the block among those of its kind.
         self._numbers: dict[int, int] = {}
         self._counts = {"text": 0, "reasoning": 0, "tool": 0}
+        self._mould = Mould(b'"text":"')
+
+    def skim(self, piece: bytes) -> int:
+        """How many bytes at the beginning are whole events of plain text; they are counted, not read."""
+        if self._is_over or not self._splitter.is_empty:
+            return 0
+        return self._mould.skim(piece)
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Events completed by this chunk. Raises UpstreamProtocolError."""
@@ -103,7 +111,7 @@ class Reader:
             model=self._model,
             service_tier=self._usage.service_tier if self._usage else None,
             is_complete=self._is_over,
-            output_characters=self._characters,
+            output_characters=self._characters + self._mould.characters,
         )
 
     def _event(self, wire: bytes, data: bytes | None) -> Event:
@@ -187,6 +195,8 @@ class Reader:
             raise UpstreamProtocolError("The provider's content_block_delta has no delta.")
         self._characters += len(piece.text) + len(piece.thinking) + len(piece.partial_json)
         if not self._wants:
+            if piece.type == "text_delta":
+                self._mould.learn(wire, piece.text)
             return Event(wire=wire, kind=EventKind.CONTENT)
         number = self._numbers.get(event.index)
         if number is None:

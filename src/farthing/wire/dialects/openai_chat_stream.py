@@ -22,6 +22,7 @@ from farthing.wire.dialects._seals import is_sealed
 from farthing.wire.dialects.openai_chat_spoken import ContentPiece, ToolCallPlaces, spoken
 from farthing.wire.dialects.openai_errors import ErrorFields, error_json, error_of
 from farthing.wire.dialects.openai_words import WireUsage, finish_of, usage_json, word_of
+from farthing.wire.mould import Mould
 from farthing.wire.sse import SseSplitter
 
 DONE = b"data: [DONE]\n\n"
@@ -102,6 +103,16 @@ class Reader:
         self._finished: dict[int, str] = {}
         self._calls: dict[int, ToolCallPlaces] = {}
         self._characters = 0
+        self._mould = Mould(b'"content":"')
+
+    def skim(self, piece: bytes) -> int:
+        """How many bytes at the beginning are whole events of plain text; they are counted, not read.
+
+        0 whenever that is not certain: then the piece is for `feed`.
+        """
+        if self._is_done or not self._splitter.is_empty:
+            return 0
+        return self._mould.skim(piece)
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Events completed by this chunk. Raises UpstreamProtocolError."""
@@ -132,7 +143,7 @@ class Reader:
             model=self._model,
             service_tier=self._tier,
             is_complete=self._is_complete,
-            output_characters=self._characters,
+            output_characters=self._characters + self._mould.characters,
         )
 
     @property
@@ -185,6 +196,10 @@ class Reader:
             deltas.append(UsageDelta(usage=self._usage, service_tier=self._tier))
             if not chunk.choices:
                 kind = EventKind.USAGE
+        elif not self._wants and kind is EventKind.CONTENT:
+            said = [delta for delta in deltas if not isinstance(delta, Started)]
+            if len(said) == 1 and isinstance(said[0], TextDelta):
+                self._mould.learn(wire, said[0].text)
         return self._made(wire, kind, deltas)
 
     def _read_choice(self, choice: _Choice, deltas: list[Delta]) -> EventKind:

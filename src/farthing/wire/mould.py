@@ -1,0 +1,89 @@
+"""The form that the content events of one stream share, so that the next ones need no parsing.
+
+A vendor writes every piece of text into the same JSON. Once one such event has been parsed, an event that
+differs from it only inside the text's string says the same with another text. That is decided by comparing
+bytes; whatever does not fit exactly is parsed as before.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+#: A field whose random value OpenAI adds to hide the length of a text (API reference, streaming, 2025-06).
+_PADDING = b'"obfuscation":"'
+_QUOTE, _BACKSLASH = b'"', ord("\\")
+
+
+class Mould:
+    """key: the bytes before the text (`"content":"`). Empty until it has learnt an event.
+
+    characters: visible ones of all events that were skimmed.
+    """
+
+    __slots__ = ("_head", "_key", "_middle", "_tail", "characters")
+
+    def __init__(self, key: bytes) -> None:
+        self.characters = 0
+        self._key = key
+        self._head = b""
+        self._middle = b""
+        self._tail = b""
+
+    def learn(self, wire: bytes, text: str) -> None:
+        """Take the form of one event, which is known to carry `text` and nothing else of interest."""
+        self._head = b""
+        at = wire.find(self._key)
+        start = at + len(self._key)
+        end = wire.find(_QUOTE, start)
+        if at < 0 or end <= start or wire[end - 1] == _BACKSLASH or wire.count(self._key) != 1:
+            return
+        if _decoded(wire[start:end]) != text:
+            return
+        rest = wire[end:]
+        padding = rest.find(_PADDING)
+        close = rest.find(_QUOTE, padding + len(_PADDING))
+        if padding < 0 or close < 0:
+            self._middle, self._tail = rest, b""
+        else:
+            self._middle, self._tail = rest[: padding + len(_PADDING)], rest[close:]
+        self._head = wire[:start]
+
+    def skim(self, piece: bytes) -> int:
+        """How many bytes at the beginning are whole content events; `characters` counts their texts.
+
+        The piece must begin where an event begins.
+        """
+        head, middle, tail = self._head, self._middle, self._tail
+        position = 0
+        while head and piece.startswith(head, position):
+            start = position + len(head)
+            quote = piece.find(_QUOTE, start)
+            if quote <= start or not piece.startswith(middle, quote):
+                break
+            end = quote + len(middle)
+            if tail:
+                close = piece.find(_QUOTE, end)
+                if close < 0 or not piece.startswith(tail, close) or b"\\" in piece[end:close]:
+                    break
+                end = close + len(tail)
+            count = _characters(piece[start:quote])
+            if count is None:
+                break
+            self.characters += count
+            position = end
+        return position
+
+
+def _characters(text: bytes) -> int | None:
+    """How many characters a JSON string has; None for bytes that are none."""
+    if b"\\" not in text and text.isascii() and not text.count(b"\n") and not text.count(b"\r"):
+        return len(text)
+    decoded = None if text.endswith(b"\\") else _decoded(text)
+    return None if decoded is None else len(decoded)
+
+
+def _decoded(text: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(b'"' + text + b'"', type=str)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
