@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
@@ -56,6 +56,24 @@ class Answer(Protocol):
 
     @property
     def events(self) -> AsyncIterator[Event]: ...
+
+
+#: Takes bytes for the client. False: it has enough for now.
+Take = Callable[[bytes], bool]
+
+
+@runtime_checkable
+class Relays(Protocol):
+    """What an Answer may offer besides: plain content handed on at the moment it arrives."""
+
+    async def relay(self, take: Take) -> bool:
+        """Give whole events of visible text to `take` as they come, without a turn of this task for each.
+
+        Returns at the first bytes that are anything else, at the end, at a failure, or when `take` has
+        enough (then True); `events` goes on from exactly there and raises what is to be raised. Returns
+        at once while `events` has something that it has not handed out.
+        """
+        ...
 
 
 @runtime_checkable

@@ -18,7 +18,7 @@ from farthing.core.errors import (
     UpstreamTimeoutError,
 )
 from farthing.core.models import Deployment, Timeouts
-from farthing.core.protocols import Answer, Attempt
+from farthing.core.protocols import Answer, Attempt, Relays, Take
 from farthing.gateway import billing, retry
 from farthing.gateway.call import ABORTED, Call, CallHead, Ready, Source
 from farthing.gateway.settlement import book
@@ -110,6 +110,8 @@ class Running:
         self._breaker = call.snapshot.breaker(deployment.name)
         self._opened: AbstractAsyncContextManager[Answer] | None = None
         self._marks: dict[str, str] = {}
+        self._relays: Relays | None = None
+        self._is_closing = False
         self._started_s = self._clock.monotonic()
         self._at_most = 0
         self._is_started = False
@@ -143,6 +145,8 @@ class Running:
         self._answer = await opening.__aenter__()
         self._opened = opening
         self._marks = dict(self._answer.head.headers)
+        if not prepared.is_translated and isinstance(self._answer, Relays):
+            self._relays = self._answer
         call.dropped = prepared.dropped
         await self._prime()
 
@@ -164,10 +168,12 @@ class Running:
             async for event in self._translated():
                 if event.kind in _CLOSING or (held and event.kind is EventKind.META):
                     held.append(event)
+                    self._is_closing = True
                     continue
                 for earlier in held:
                     yield call.keep(earlier)
                 held.clear()
+                self._is_closing = False
                 yield call.keep(event)
             await self._succeed()
         except FarthingError as error:
@@ -190,6 +196,15 @@ class Running:
         call.is_complete = True
         for event in closing:
             yield event
+
+    async def relay(self, take: Take) -> bool:
+        """Hand plain content to `take` where it arrives, beside `events`. See `core.protocols.Relays`."""
+        relays = self._relays
+        if relays is None or self._primed or self._is_closing or self._is_recorded:
+            return False
+        if self._call.is_collecting:
+            return False
+        return await relays.relay(take)
 
     async def fail(self, error: FarthingError) -> None:
         """Record a try that ended in an error, tell the breaker, give the connection back."""
@@ -252,8 +267,8 @@ class Running:
 
     async def _translated(self) -> AsyncGenerator[Event, None]:
         assert self._translator is not None
-        for event in self._primed:
-            yield event
+        while self._primed:
+            yield self._primed.pop(0)
         async for event in self._iterator:
             if event.kind is EventKind.ERROR:
                 raise failure_in(event)

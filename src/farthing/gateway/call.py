@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -17,6 +17,7 @@ from farthing.core.calls import (
     Request,
 )
 from farthing.core.models import Deployment, Plan, Route
+from farthing.core.protocols import Take
 from farthing.gateway.billing import input_size
 from farthing.gateway.cache import Cached
 from farthing.gateway.snapshot import Snapshot
@@ -26,8 +27,12 @@ ABORTED = "aborted"
 ABORTED_STATUS = 499
 
 
-class Abortable(Protocol):
+class Try(Protocol):
     """A try under way."""
+
+    async def relay(self, take: Take) -> bool:
+        """Hand plain content to `take` where it arrives. True: it has enough for now."""
+        ...
 
     async def abort(self) -> None:
         """Stop it and record what it used. Nothing to do when it is over."""
@@ -117,7 +122,7 @@ class Call:
         self.dropped: tuple[str, ...] = ()
         self.head = CallHead(model=request.head.model, deployment="", provider="")
         self.source: Source | None = None
-        self.running: Abortable | None = None
+        self.running: Try | None = None
         self.is_settled = False
         self.is_complete = False
         self._size: InputSize | None = None
@@ -175,6 +180,20 @@ class Call:
             dropped=self.dropped,
             traceparent=self.request.traceparent,
         )
+
+    async def forward(self, take: Take, wait: Callable[[], Awaitable[None]]) -> None:
+        """Hand the bytes of all events to `take`, in place of iterating. `wait`: until it wants more."""
+        async for event in self:
+            has_enough = not take(event.wire)
+            running = self.running
+            while has_enough or (running is not None and await running.relay(take)):
+                await wait()
+                has_enough = False
+
+    @property
+    def is_collecting(self) -> bool:
+        """Whether each event is kept on its way to the reader."""
+        return self._collected is not None
 
     def collect(self) -> None:
         """Keep the events that are handed out, for the cache or the idempotency key."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
@@ -12,7 +13,6 @@ import msgspec
 
 from farthing.base.clock import Clock
 from farthing.base.config.settings import Provider as ProviderSettings
-from farthing.core.calls import Event, EventKind, Tally
 from farthing.core.errors import (
     ConfigError,
     FarthingError,
@@ -21,27 +21,23 @@ from farthing.core.errors import (
 )
 from farthing.core.models import Deployment, Kind, Timeouts
 from farthing.core.private import Private
-from farthing.core.protocols import Answer, AnswerHead, Attempt
+from farthing.core.protocols import Answer, Attempt
 from farthing.providers import credentials
+from farthing.providers.answers import StreamedAnswer, WholeAnswer, error_status
 from farthing.providers.connection import (
-    MAX_ANSWER_BYTES,
     MAX_ERROR_BYTES,
-    MAX_STREAM_BYTES,
     Exchange,
+    RequestHead,
     Upstream,
 )
 from farthing.providers.usage_option import with_usage
-from farthing.wire.codec import Codec, StreamReader
+from farthing.wire.codec import Codec
 from farthing.wire.dialects import codec
 
-#: Answer headers that accounting or quota read, or that help a caller; all others stay here.
-_KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-ms-", "azure-openai-")
-_KEPT_HEADERS = frozenset(
-    {"retry-after", "retry-after-ms", "x-request-id", "request-id", "apim-request-id"}
-    | {"openai-processing-ms", "openai-version", "x-farthing-simulated"}
-)
 #: Headers of every request, unless the vendor, the client or the settings say otherwise.
 _DEFAULTS = {"content-type": "application/json", "user-agent": "farthing"}
+#: Encoded heads of requests that a provider keeps.
+_MAX_HEADS = 256
 #: Timeouts of the free listing of models.
 _LISTING = Timeouts(connect_s=5.0, first_byte_s=10.0, between_bytes_s=10.0, total_s=20.0)
 
@@ -86,6 +82,7 @@ class HttpProvider(ABC):
         self._key: Private | None = None
         self._extra = credentials.extra_headers(settings.headers, environ)
         self._upstream = Upstream(name, max_connections=settings.max_connections, environ=environ)
+        self._heads: dict[tuple[object, ...], tuple[dict[str, str], RequestHead]] = {}
 
     # --- what a vendor says ---
 
@@ -107,31 +104,36 @@ class HttpProvider(ABC):
         """The codecs spoken natively, the preferred one first."""
         return self.native.get(kind, ())
 
-    @asynccontextmanager
-    async def open(self, attempt: Attempt) -> AsyncIterator[Answer]:
+    def open(self, attempt: Attempt) -> AbstractAsyncContextManager[Answer]:
         """Send the attempt; see `core.protocols.Provider.open`.
 
         A stream is asked to tell its usage whatever the client asked (`usage_option`), because the
         ledger needs it; the gateway takes the extra event out again.
         """
-        dialect = codec(attempt.dialect)
+        return _Opening(self, attempt)
+
+    async def start(self, attempt: Attempt) -> Exchange:
+        """Send the attempt and wait for the answer's head, whatever its status."""
         target = await self.target(attempt)
         body = attempt.body
         if attempt.stream and self.has_usage_option:
             body = with_usage(body, attempt.dialect)
-        async with self._upstream.exchange(
-            target.url,
-            headers={**_DEFAULTS, **target.headers, **self._passed(attempt), **self._extra},
+        # OpenAI documents this name for finding a request again; to others it is one more header.
+        call_id = attempt.call_id.encode("ascii")
+        return await self._upstream.start(
+            self._request_head(target, attempt),
+            extra=b"x-client-request-id: " + call_id + b"\r\n",
             body=body,
             timeouts=attempt.timeouts,
             deployment=attempt.deployment.name,
-        ) as exchange:
-            if not 200 <= exchange.status < 300:
-                raise await self._refusal(exchange, dialect)
-            answer = await self._answer(exchange, dialect, attempt)
-            # A reader who leaves early leaves the generator suspended; it is closed with the connection.
-            async with aclosing(answer.events):
-                yield answer
+        )
+
+    async def answer(self, exchange: Exchange, attempt: Attempt) -> WholeAnswer | StreamedAnswer:
+        """The answer of an exchange that began well. Raises for a refusal and for what is no answer."""
+        dialect = codec(attempt.dialect)
+        if not 200 <= exchange.status < 300:
+            raise await self._refusal(exchange, dialect)
+        return await self._answer(exchange, dialect, attempt)
 
     async def models(self) -> tuple[str, ...]:
         """The names on the vendor's own list; empty when it has none. Raises UpstreamError."""
@@ -188,11 +190,21 @@ class HttpProvider(ABC):
 
     # --- private ---
 
-    def _passed(self, attempt: Attempt) -> dict[str, str]:
+    def _request_head(self, target: Target, attempt: Attempt) -> RequestHead:
+        """The encoded head. It is the same for nearly all calls of a deployment, so it is kept."""
+        sort = (target.url, attempt.stream, attempt.headers)
+        kept = self._heads.get(sort)
+        if kept is not None and kept[0] == target.headers:
+            return kept[1]
         passed = {name: value for name, value in attempt.headers if name in self.passed_headers}
-        # OpenAI documents this name for finding a request again; to others it is one more header.
-        passed["x-client-request-id"] = attempt.call_id
-        return {"accept": "text/event-stream" if attempt.stream else "application/json", **passed}
+        passed["accept"] = "text/event-stream" if attempt.stream else "application/json"
+        passed.pop("x-client-request-id", None)
+        headers = {**_DEFAULTS, **target.headers, **passed, **self._extra}
+        head = RequestHead("POST", target.url, headers)
+        if len(self._heads) >= _MAX_HEADS:
+            self._heads.clear()  # clients may send any value in the headers that are passed on
+        self._heads[sort] = (target.headers, head)
+        return head
 
     async def _refusal(self, exchange: Exchange, dialect: Codec) -> FarthingError:
         body = await exchange.beginning(MAX_ERROR_BYTES)
@@ -229,7 +241,7 @@ class HttpProvider(ABC):
     async def _whole_instead(self, exchange: Exchange, dialect: Codec) -> FarthingError:
         """A stream was asked for and JSON came: an error under status 200, or a vendor's mistake."""
         body = await exchange.beginning(MAX_ERROR_BYTES)
-        status = _error_status(body)
+        status = error_status(body)
         if status is not None:
             return exchange.place(dialect.decode_error(status, exchange.headers, body))
         return exchange.place(
@@ -239,67 +251,34 @@ class HttpProvider(ABC):
         )
 
 
-class WholeAnswer:
-    """An unstreamed answer: one event of kind WHOLE."""
+class _Opening:
+    """One attempt under way; left early, it hangs up."""
 
-    def __init__(self, exchange: Exchange, dialect: Codec) -> None:
-        self.head = _head(exchange)
-        self._exchange = exchange
-        self._dialect = dialect
-        self._tally = Tally()
-        self.events = self._read()
+    __slots__ = ("_attempt", "_exchange", "_provider")
 
-    @property
-    def tally(self) -> Tally:
-        """Empty until the body was read."""
-        return self._tally
+    def __init__(self, provider: HttpProvider, attempt: Attempt) -> None:
+        self._provider = provider
+        self._attempt = attempt
+        self._exchange: Exchange | None = None
 
-    async def _read(self) -> AsyncGenerator[Event]:
-        body = await self._exchange.body(MAX_ANSWER_BYTES)
-        status = _error_status(body) if b'"error"' in body[:4096] else None
-        if status is not None:
-            raise self._exchange.place(
-                self._dialect.decode_error(status, self._exchange.headers, body)
-            )
+    async def __aenter__(self) -> WholeAnswer | StreamedAnswer:
+        exchange = await self._provider.start(self._attempt)
         try:
-            self._tally = self._dialect.tally(body)
-        except FarthingError as error:
-            self._exchange.place(error)
+            answer = await self._provider.answer(exchange, self._attempt)
+        except BaseException:
+            exchange.close()
             raise
-        yield Event(wire=body, kind=EventKind.WHOLE)
-
-
-class StreamedAnswer:
-    """A streamed answer: the reader's events, and an error when it stops before its end."""
-
-    def __init__(self, exchange: Exchange, reader: StreamReader) -> None:
-        self.head = _head(exchange)
         self._exchange = exchange
-        self._reader = reader
-        self.events = self._read()
+        return answer
 
-    @property
-    def tally(self) -> Tally:
-        """Right at every moment for what was read."""
-        return self._reader.tally
-
-    async def _read(self) -> AsyncGenerator[Event]:
-        try:
-            async with aclosing(self._exchange.chunks(MAX_STREAM_BYTES)) as chunks:
-                async for chunk in chunks:
-                    has_ended = False
-                    for event in self._reader.feed(chunk):
-                        has_ended = has_ended or event.kind is EventKind.END
-                        yield event
-                    if has_ended:
-                        # Some servers keep the connection open after the end mark: the answer is complete.
-                        await self._exchange.drain()
-                        return
-            for event in self._reader.eof():
-                yield event
-        except FarthingError as error:
-            self._exchange.place(error)
-            raise
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._exchange is not None:
+            self._exchange.close()
 
 
 def base_url(name: str, text: str) -> str:
@@ -326,48 +305,6 @@ def base_url(name: str, text: str) -> str:
 def path_segment(text: str) -> str:
     """A model or deployment name quoted as one segment of a path."""
     return quote(text, safe="")
-
-
-def _head(exchange: Exchange) -> AnswerHead:
-    kept = tuple(
-        (name, value)
-        for name, value in exchange.headers.items()
-        if name in _KEPT_HEADERS or name.startswith(_KEPT_PREFIXES)
-    )
-    return AnswerHead(status=exchange.status, request_id=exchange.request_id, headers=kept)
-
-
-class _ErrorBody(msgspec.Struct):
-    error: msgspec.Raw = (
-        msgspec.Raw()
-    )  # empty: absent. `Raw | None` would mean null or nothing else
-    choices: msgspec.Raw = msgspec.Raw()
-
-
-class _ErrorCode(msgspec.Struct):
-    code: object = None
-    status: object = None
-
-
-def _error_status(body: bytes) -> int | None:
-    """The status that an error body under status 200 stands for; None when it is no error body.
-
-    OpenRouter and some local servers answer 200 with `{"error": {"code": 429, …}}`; a code that is no HTTP
-    status counts as 502.
-    """
-    try:
-        parsed = msgspec.json.decode(body, type=_ErrorBody)
-        if bytes(parsed.error) in (b"", b"null") or bytes(parsed.choices):
-            return None
-        if not bytes(parsed.error).startswith(b"{"):
-            return 502
-        error = msgspec.json.decode(parsed.error, type=_ErrorCode)
-    except msgspec.DecodeError:
-        return None
-    for value in (error.code, error.status):
-        if isinstance(value, int) and 400 <= value <= 599:
-            return value
-    return 502
 
 
 class _Listed(msgspec.Struct):

@@ -45,6 +45,12 @@ class Server(_Section, frozen=True, kw_only=True):
     grace_s: Annotated[
         float, Meta(description="Seconds that streams may finish in after SIGTERM.", ge=0)
     ] = 30.0
+    workers: Annotated[
+        int,
+        Meta(
+            description="Processes that serve; budgets and rates are exact over all.", ge=1, le=512
+        ),
+    ] = 1
     cors_origins: Annotated[
         tuple[str, ...], Meta(description="Origins that browsers may call from.")
     ] = ()

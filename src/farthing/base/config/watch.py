@@ -24,6 +24,7 @@ NEEDS_RESTART = (
     "server.port",
     "server.tls_cert",
     "server.tls_key",
+    "server.workers",
     "storage",
     "telemetry.otlp_endpoint",
     "telemetry.otlp_headers",

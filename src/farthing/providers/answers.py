@@ -1,0 +1,212 @@
+"""A vendor's answer as the gateway reads it: one whole body, or a stream's events."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import lru_cache
+
+import msgspec
+
+from farthing.core.calls import Event, EventKind, Tally
+from farthing.core.errors import FarthingError
+from farthing.core.protocols import AnswerHead, Take
+from farthing.providers.connection import MAX_ANSWER_BYTES, MAX_STREAM_BYTES, Exchange
+from farthing.wire.codec import Codec, Skims, StreamReader
+
+#: Answer headers that accounting or quota read, or that help a caller; all others stay here.
+_KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-ms-", "azure-openai-")
+_KEPT_HEADERS = frozenset(
+    {"retry-after", "retry-after-ms", "x-request-id", "request-id", "apim-request-id"}
+    | {"openai-processing-ms", "openai-version", "x-farthing-simulated"}
+)
+#: After so many pieces in a row that were no plain content, a stream is read in the ordinary way.
+_MISSES = 8
+_NOTHING = Tally()
+
+
+class WholeAnswer:
+    """An unstreamed answer: one event of kind WHOLE."""
+
+    def __init__(self, exchange: Exchange, dialect: Codec) -> None:
+        self.head = _head(exchange)
+        self._exchange = exchange
+        self._dialect = dialect
+        self._tally = _NOTHING
+        self._is_read = False
+
+    @property
+    def tally(self) -> Tally:
+        """Empty until the body was read."""
+        return self._tally
+
+    @property
+    def events(self) -> WholeAnswer:
+        """Itself."""
+        return self
+
+    def __aiter__(self) -> WholeAnswer:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._is_read:
+            raise StopAsyncIteration
+        self._is_read = True
+        body = await self._exchange.body(MAX_ANSWER_BYTES)
+        status = error_status(body) if b'"error"' in body[:4096] else None
+        if status is not None:
+            raise self._exchange.place(
+                self._dialect.decode_error(status, self._exchange.headers, body)
+            )
+        try:
+            self._tally = self._dialect.tally(body)
+        except FarthingError as error:
+            self._exchange.place(error)
+            raise
+        return Event(wire=body, kind=EventKind.WHOLE)
+
+    async def aclose(self) -> None:
+        """Hand out nothing more."""
+        self._is_read = True
+
+
+class StreamedAnswer:
+    """A streamed answer: the reader's events, and an error when it stops before its end.
+
+    Beside iterating there is `relay` (`core.protocols.Relays`) for a reader that can tell plain content.
+    """
+
+    def __init__(self, exchange: Exchange, reader: StreamReader) -> None:
+        self.head = _head(exchange)
+        self._exchange = exchange
+        self._reader = reader
+        self._skims = reader if isinstance(reader, Skims) else None
+        self._misses = 0
+        self._ready: deque[Event] = deque()
+        self._unread = b""
+        self._failure: FarthingError | None = None
+        self._size = 0
+        self._is_over = False
+
+    @property
+    def tally(self) -> Tally:
+        """Right at every moment for what was read."""
+        return self._reader.tally
+
+    @property
+    def events(self) -> StreamedAnswer:
+        """Itself."""
+        return self
+
+    def __aiter__(self) -> StreamedAnswer:
+        return self
+
+    async def __anext__(self) -> Event:
+        while not self._ready:
+            if self._is_over:
+                raise StopAsyncIteration
+            try:
+                await self._read()
+            except FarthingError as error:
+                self._exchange.place(error)
+                raise
+        return self._ready.popleft()
+
+    async def aclose(self) -> None:
+        """Hand out nothing more."""
+        self._is_over = True
+        self._ready.clear()
+
+    async def relay(self, take: Take) -> bool:
+        """See `core.protocols.Relays`."""
+        skims = self._skims
+        if skims is None or self._ready or self._is_over or self._unread or self._failure:
+            return False
+        if self._misses > _MISSES:
+            return False
+        has_enough = False
+
+        def feed(piece: bytes) -> bool:
+            nonlocal has_enough
+            skimmed = skims.skim(piece)
+            if not skimmed:
+                self._misses += 1
+                self._unread = piece
+                return False
+            self._misses = 0
+            self._size += skimmed
+            if skimmed == len(piece):
+                has_enough = not take(piece)
+                return not has_enough
+            has_enough = not take(piece[:skimmed])
+            self._unread = piece[skimmed:]
+            return False
+
+        try:
+            await self._exchange.relay(feed, MAX_STREAM_BYTES)
+        except FarthingError as error:
+            self._failure = error  # `events` raises it, where the call waits for it
+        return has_enough
+
+    async def _read(self) -> None:
+        """The next events, or the end."""
+        if self._failure is not None:
+            raise self._failure
+        piece, self._unread = self._unread, b""
+        if not piece:
+            piece = await self._exchange.read()
+        if not piece:
+            self._is_over = True
+            self._ready.extend(self._reader.eof())
+            return
+        self._size += len(piece)
+        if self._size > MAX_STREAM_BYTES:
+            raise self._exchange.too_large(MAX_STREAM_BYTES)
+        for event in self._reader.feed(piece):
+            self._ready.append(event)
+            self._is_over = self._is_over or event.kind is EventKind.END
+        if self._is_over:
+            # Some servers keep the connection open after the end mark: the answer is complete.
+            await self._exchange.drain()
+
+
+def _head(exchange: Exchange) -> AnswerHead:
+    kept = tuple([(name, value) for name, value in exchange.headers.items() if _is_kept(name)])
+    return AnswerHead(status=exchange.status, request_id=exchange.request_id, headers=kept)
+
+
+@lru_cache(maxsize=1024)
+def _is_kept(header: str) -> bool:
+    return header in _KEPT_HEADERS or header.startswith(_KEPT_PREFIXES)
+
+
+class _ErrorBody(msgspec.Struct):
+    error: msgspec.Raw = (
+        msgspec.Raw()
+    )  # empty: absent. `Raw | None` would mean null or nothing else
+    choices: msgspec.Raw = msgspec.Raw()
+
+
+class _ErrorCode(msgspec.Struct):
+    code: object = None
+    status: object = None
+
+
+def error_status(body: bytes) -> int | None:
+    """The status that an error body under status 200 stands for; None when it is no error body.
+
+    OpenRouter and some local servers answer 200 with `{"error": {"code": 429, …}}`; a code that is no HTTP
+    status counts as 502.
+    """
+    try:
+        parsed = msgspec.json.decode(body, type=_ErrorBody)
+        if bytes(parsed.error) in (b"", b"null") or bytes(parsed.choices):
+            return None
+        if not bytes(parsed.error).startswith(b"{"):
+            return 502
+        error = msgspec.json.decode(parsed.error, type=_ErrorCode)
+    except msgspec.DecodeError:
+        return None
+    for value in (error.code, error.status):
+        if isinstance(value, int) and 400 <= value <= 599:
+            return value
+    return 502
