@@ -96,7 +96,7 @@ class AnswerTranslator:
             self.dropped = encoded.dropped
             return Event(wire=encoded.body, kind=event.kind)
         writer = self._open_writer()
-        wire = b"".join(writer.write(delta) for delta in event.deltas or ())
+        wire = b"".join([writer.write(delta) for delta in event.deltas or ()])
         return Event(wire=wire, kind=event.kind) if wire else None
 
     def end(self) -> Event | None:

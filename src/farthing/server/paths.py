@@ -41,7 +41,7 @@ class Paths:
     """All operations of all faces. Where two faces share a path, the first whose `when` holds has it."""
 
     def __init__(self, faces: tuple[Face, ...]) -> None:
-        self._faces = faces
+        self._by_name = {face.name: face for face in faces}
         self._exact: dict[str, list[tuple[Face, Operation]]] = {}
         self._patterns: list[tuple[re.Pattern[str], Face, Operation]] = []
         self._templates: set[str] = set()
@@ -77,7 +77,7 @@ class Paths:
 
     def face_for(self, exchange: Exchange) -> Face:
         """The face in whose form a request without operation is refused."""
-        by_name = {face.name: face for face in self._faces}
+        by_name = self._by_name
         if exchange.path.startswith("/admin"):
             return by_name["admin"]
         if exchange.path.startswith("/openai"):

@@ -53,25 +53,47 @@ class Mould:
 
         The piece must begin where an event begins.
         """
-        head, middle, tail = self._head, self._middle, self._tail
         position = 0
-        while head and piece.startswith(head, position):
-            start = position + len(head)
-            quote = piece.find(_QUOTE, start)
-            if quote <= start or not piece.startswith(middle, quote):
-                break
-            end = quote + len(middle)
-            if tail:
-                close = piece.find(_QUOTE, end)
-                if close < 0 or not piece.startswith(tail, close) or b"\\" in piece[end:close]:
-                    break
-                end = close + len(tail)
+        while (found := self._event(piece, position)) is not None:
+            start, quote, end = found
             count = _characters(piece[start:quote])
             if count is None:
                 break
             self.characters += count
             position = end
         return position
+
+    def text(self, piece: bytes) -> str | None:
+        """The text of a piece that is exactly one content event, counted; else None."""
+        found = self._event(piece, 0)
+        if found is None or found[2] != len(piece):
+            return None
+        text = piece[found[0] : found[1]]
+        if _characters(text) == len(text):
+            plain = text.decode("ascii")
+        elif (decoded := _decoded(text)) is not None and not text.endswith(b"\\"):
+            plain = decoded
+        else:
+            return None
+        self.characters += len(plain)
+        return plain
+
+    def _event(self, piece: bytes, position: int) -> tuple[int, int, int] | None:
+        """Where the text begins and ends, and the event ends, if one of this form stands at `position`."""
+        head, middle, tail = self._head, self._middle, self._tail
+        if not head or not piece.startswith(head, position):
+            return None
+        start = position + len(head)
+        quote = piece.find(_QUOTE, start)
+        if quote <= start or not piece.startswith(middle, quote):
+            return None
+        end = quote + len(middle)
+        if tail:
+            close = piece.find(_QUOTE, end)
+            if close < 0 or not piece.startswith(tail, close) or b"\\" in piece[end:close]:
+                return None
+            end = close + len(tail)
+        return start, quote, end
 
 
 def _characters(text: bytes) -> int | None:

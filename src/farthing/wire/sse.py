@@ -38,6 +38,9 @@ class SseSplitter:
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that this chunk completes. Raises UpstreamProtocolError for an endless frame."""
         buffer = self._buffer
+        # A vendor's server writes one event at a time, and nearly always it comes as it was written.
+        if not buffer and _is_one_plain_frame(chunk):
+            return [Frame(chunk, None, chunk[6:-2])]
         buffer += chunk
         frames = []
         start, position = 0, self._searched
@@ -64,6 +67,11 @@ class SseSplitter:
     def pending(self) -> bytes:
         """Bytes of a frame that has not ended."""
         return bytes(self._buffer)
+
+
+def _is_one_plain_frame(chunk: bytes) -> bool:
+    is_framed = chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")
+    return is_framed and chunk.count(b"\n") == 2 and b"\r" not in chunk
 
 
 def parse_frame(wire: bytes) -> Frame:

@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -101,8 +102,12 @@ class Face(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Framing:
-    """Server-sent events as the codecs write them: nothing to add."""
+    """Server-sent events as the codecs write them: nothing to add.
 
+    is_plain: bytes go out as they are, however many events they hold.
+    """
+
+    is_plain = True
     media = b"text/event-stream; charset=utf-8"
 
     def frame(self, wire: bytes) -> bytes:
@@ -228,8 +233,11 @@ def _request(visit: Visit, dialect: str, body: bytes, head: Head) -> Request:
 async def _send_stream(visit: Visit, call: Call, framing: Framing) -> None:
     exchange = visit.exchange
     await exchange.start_stream(_call_headers(visit, call), media=framing.media)
-    async for event in call:
-        await exchange.write(framing.frame(event.wire))
+    if framing.is_plain:
+        await call.forward(exchange.push, exchange.drained)
+    else:
+        async for event in call:
+            await exchange.write(framing.frame(event.wire))
     end = framing.end()
     if end:
         await exchange.write(end)
@@ -260,13 +268,10 @@ def _call_headers(visit: Visit, call: Call) -> list[Header]:
     headers: list[Header] = [
         (b"x-farthing-call-id", call_id),
         (visit.face.request_id_header, call_id),
-        (b"x-farthing-model", _printable(head.model)),
-        (b"x-farthing-deployment", _printable(head.deployment)),
-        (b"x-farthing-cache", head.cache.encode("ascii")),
+        *_place_headers(head.model, head.deployment, head.cache),
     ]
     if head.nanodollars is not None:
-        dollars = format_dollars(head.nanodollars).replace("$", "").replace(",", "")
-        headers.append((b"x-farthing-cost", dollars.encode("ascii")))
+        headers.append((b"x-farthing-cost", _dollars(head.nanodollars)))
     if head.dropped:
         shown = list(head.dropped[:_DROPPED_SHOWN])
         if len(head.dropped) > _DROPPED_SHOWN:
@@ -275,6 +280,20 @@ def _call_headers(visit: Visit, call: Call) -> list[Header]:
     if head.is_simulated:
         headers.append((b"x-farthing-simulated", b"true"))
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _place_headers(model: str, deployment: str, cache: str) -> tuple[Header, ...]:
+    return (
+        (b"x-farthing-model", _printable(model)),
+        (b"x-farthing-deployment", _printable(deployment)),
+        (b"x-farthing-cache", cache.encode("ascii")),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _dollars(nanodollars: int) -> bytes:
+    return format_dollars(nanodollars).replace("$", "").replace(",", "").encode("ascii")
 
 
 def _printable(text: str) -> bytes:

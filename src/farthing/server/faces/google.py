@@ -26,6 +26,7 @@ _DIALECT = "google-generate"
 class JsonArray(Framing):
     """Google's stream without `alt=sse`: one JSON array whose elements arrive one by one."""
 
+    is_plain = False
     media = b"application/json"
 
     def __init__(self) -> None:

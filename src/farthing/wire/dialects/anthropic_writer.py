@@ -26,6 +26,9 @@ from farthing.wire.dialects.anthropic_words import (
     usage_json,
 )
 
+_TEXT = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":'
+_TEXT_DELTA = b',"delta":{"type":"text_delta","text":'
+
 
 class Writer:
     """Writes one stream: message_start, blocks one after the other, message_delta, message_stop.
@@ -111,8 +114,10 @@ class Writer:
     def _content(self, delta: TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta) -> bytes:
         match delta:
             case TextDelta():
+                if self._open == ("text", delta.part):  # what most of a stream is, without a dict
+                    return _text_frame(self._next - 1, delta.text)
                 opened = self._enter("text", delta.part, {"type": "text", "text": ""})
-                return opened + self._piece({"type": "text_delta", "text": delta.text})
+                return opened + _text_frame(self._next - 1, delta.text)
             case RefusalDelta():
                 opened = self._enter("refusal", 0, {"type": "text", "text": ""})
                 return opened + self._piece({"type": "text_delta", "text": delta.text})
@@ -184,6 +189,10 @@ class Writer:
 def _delta_frame(index: int, delta: Json) -> bytes:
     data = {"type": "content_block_delta", "index": index, "delta": delta}
     return _frame("content_block_delta", data)
+
+
+def _text_frame(index: int, text: str) -> bytes:
+    return b"%b%d%b%b}}\n\n" % (_TEXT, index, _TEXT_DELTA, msgspec.json.encode(text))
 
 
 def _frame(event: str, data: Json) -> bytes:

@@ -104,6 +104,7 @@ class Reader:
         self._calls: dict[int, ToolCallPlaces] = {}
         self._characters = 0
         self._mould = Mould(b'"content":"')
+        self._moulded = 0  # the choice that the learnt event speaks for
 
     def skim(self, piece: bytes) -> int:
         """How many bytes at the beginning are whole events of plain text; they are counted, not read.
@@ -116,6 +117,11 @@ class Reader:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Events completed by this chunk. Raises UpstreamProtocolError."""
+        if self._wants and not self._is_done and self._splitter.is_empty:
+            text = self._mould.text(chunk)
+            if text is not None:
+                delta = TextDelta(text=text, choice=self._moulded)
+                return [Event(wire=chunk, kind=EventKind.CONTENT, deltas=(delta,))]
         frames = self._splitter.feed(chunk)
         return [
             event for frame in frames if (event := self._event(frame.wire, frame.data)) is not None
@@ -196,10 +202,11 @@ class Reader:
             deltas.append(UsageDelta(usage=self._usage, service_tier=self._tier))
             if not chunk.choices:
                 kind = EventKind.USAGE
-        elif not self._wants and kind is EventKind.CONTENT:
+        elif kind is EventKind.CONTENT:
             said = [delta for delta in deltas if not isinstance(delta, Started)]
-            if len(said) == 1 and isinstance(said[0], TextDelta):
+            if len(said) == 1 and isinstance(said[0], TextDelta) and said[0].logprobs is None:
                 self._mould.learn(wire, said[0].text)
+                self._moulded = said[0].choice
         return self._made(wire, kind, deltas)
 
     def _read_choice(self, choice: _Choice, deltas: list[Delta]) -> EventKind:
