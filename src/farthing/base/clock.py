@@ -13,8 +13,11 @@ _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 #: Two digits at a time: every call needs an id.
 _PAIRS = tuple(high + low for high in _CROCKFORD for low in _CROCKFORD)
 _SHIFTS = tuple(range(120, -10, -10))
-#: Entropy that ids draw from at once; secrets never do.
-_POOL_BYTES = 4000
+#: 80 bits of an id are random, five in each digit.
+_RANDOM_DIGITS = 16
+#: Random digits that are drawn at once, for ids; secrets never come from them.
+_POOL_DIGITS = 32 * _RANDOM_DIGITS
+_DIGIT_OF_BYTE = bytes(ord(_CROCKFORD[byte & 31]) for byte in range(256))
 
 
 class Clock(Protocol):
@@ -38,9 +41,10 @@ class SystemClock:
 
     def __init__(self) -> None:
         self._random = random.Random(os.urandom(16))
-        self._pool = b""
-        self._drawn = _POOL_BYTES
+        self._digits = ""
         self._owner = os.getpid()
+        self._moment = 0
+        self._prefix = ""
 
     def now(self) -> float:
         """Unix seconds."""
@@ -64,13 +68,15 @@ class SystemClock:
 
     def new_id(self, prefix: str) -> str:
         """`prefix_` and 26 characters that sort by time of creation (the layout of ULID)."""
-        start = self._drawn
-        if (
-            start >= _POOL_BYTES or self._owner != os.getpid()
-        ):  # a fork must not repeat its parent's
-            self._pool, self._owner, start = os.urandom(_POOL_BYTES), os.getpid(), 0
-        self._drawn = start + 10
-        return f"{prefix}_{ulid(time.time(), self._pool[start : start + 10])}"
+        moment = int(time.time() * 1000)
+        if moment != self._moment:
+            self._moment, self._prefix = moment, _digits(moment << 80)[:-_RANDOM_DIGITS]
+        digits = self._digits
+        if not digits or self._owner != os.getpid():  # a fork must not repeat its parent's
+            self._owner = os.getpid()
+            digits = os.urandom(_POOL_DIGITS).translate(_DIGIT_OF_BYTE).decode("ascii")
+        self._digits = digits[:-_RANDOM_DIGITS]
+        return f"{prefix}_{self._prefix}{digits[-_RANDOM_DIGITS:]}"
 
 
 class FakeClock:
@@ -132,6 +138,9 @@ class FakeClock:
 
 def ulid(unix_seconds: float, entropy: bytes) -> str:
     """48 bits of milliseconds and 80 bits of entropy in Crockford's base 32, lower case."""
-    number = (int(unix_seconds * 1000) << 80) | int.from_bytes(entropy[:10], "big")
-    pairs = _PAIRS
-    return "".join([pairs[(number >> shift) & 1023] for shift in _SHIFTS])
+    return _digits((int(unix_seconds * 1000) << 80) | int.from_bytes(entropy[:10], "big"))
+
+
+def _digits(number: int) -> str:
+    """128 bits as 26 digits."""
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])

@@ -145,7 +145,7 @@ class Running:
         self._answer = await opening.__aenter__()
         self._opened = opening
         self._marks = dict(self._answer.head.headers)
-        if not prepared.is_translated and isinstance(self._answer, Relays):
+        if attempt.stream and not prepared.is_translated and isinstance(self._answer, Relays):
             self._relays = self._answer
         call.dropped = prepared.dropped
         await self._prime()

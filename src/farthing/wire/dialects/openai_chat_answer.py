@@ -205,6 +205,10 @@ def tally(body: bytes) -> Tally:
 def _characters(choice: _TallyChoice) -> int:
     message = choice.message or _Message()
     count = len(choice.text or "")
+    if type(message.content) is str and not (
+        message.refusal or message.reasoning_content or message.tool_calls
+    ):
+        return count + len(message.content)
     for text in (*spoken(message.content), message.refusal, message.reasoning_content):
         count += len(text or "")
     for call in message.tool_calls or ():

@@ -68,8 +68,23 @@ class WireUsage(msgspec.Struct):
     prompt_cache_hit_tokens: int | None = None
     cached_tokens: int | None = None
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether two counts say it all."""
+        return (
+            self.prompt_tokens_details is None
+            and self.completion_tokens_details is None
+            and not (self.prompt_cache_hit_tokens or self.cached_tokens)
+            and (self.prompt_tokens or 0) >= 0
+            and (self.completion_tokens or 0) > 0
+        )
+
     def to_core(self) -> Usage:
         """In core words. Counts that contradict each other are cut to what their total allows."""
+        if self._is_plain:
+            return Usage(
+                input_tokens=self.prompt_tokens or 0, output_tokens=self.completion_tokens or 0
+            )
         details = self.prompt_tokens_details or _InputDetails()
         spoken = self.completion_tokens_details or _OutputDetails()
         total_in = max(0, self.prompt_tokens or 0)
