@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks._harness import FARTHING, ROOT, free_port, process
+from benchmarks._harness import FARTHING, ROOT, free_port, process, tree
 from benchmarks._laws import Balance, balance, invoice_rows
 from farthing.accounts.accounts import Accounts
 from farthing.base.clock import SystemClock
@@ -35,6 +35,8 @@ from farthing.wire.dialects import codec, dialects
 _LIVES_S = (0.05, 0.6)
 #: One of so many kills strikes a gateway that is just starting.
 _EARLY = 12
+#: Kills of workers for each kill of their supervisor.
+_WORKERS_PER_SUPERVISOR = 9
 #: A budget that counts every call and refuses none.
 _BUDGET_DOLLARS = 100_000
 #: The longest that a start may take before the proof gives up, seconds.
@@ -124,10 +126,15 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return sorted(self.restarts_s)[max(0, len(self.restarts_s) * 99 // 100 - 1)]
 
 
-def run(storage: str, folder: Path, *, kills: int, clients: int = 56, seed: int = 1) -> Outcome:
-    """Kill a gateway on this database `kills` times under load. folder: empty, for files and logs."""
+def run(
+    storage: str, folder: Path, *, kills: int, clients: int = 56, seed: int = 1, workers: int = 1
+) -> Outcome:
+    """Kill a gateway on this database `kills` times under load. folder: empty, for files and logs.
+
+    workers: of several, one is killed each time, and one time in ten their supervisor.
+    """
     draw = random.Random(seed)
-    restarts = []
+    restarts: list[float] = []
     with ExitStack() as stack:
         simulated = stack.enter_context(_simulator(folder))
         port = free_port()
@@ -142,16 +149,19 @@ def run(storage: str, folder: Path, *, kills: int, clients: int = 56, seed: int 
                 log=folder / "load.log",
             )
         )
-        for number in range(kills):
-            with _gateway(folder) as child:
-                if number % _EARLY == _EARLY - 1:
+        left = kills
+        while left:
+            with _gateway(folder, workers) as child:
+                if workers == 1 and left % _EARLY == 0:
                     time.sleep(draw.uniform(0.0, 0.5))
                 else:
                     restarts.append(_ready(port, child))
                     time.sleep(draw.uniform(*_LIVES_S))
+                left -= _kill_workers(child.pid, draw, left - 1) if workers > 1 else 0
                 os.kill(child.pid, signal.SIGKILL)
                 child.wait()
-        with _gateway(folder) as child:
+                left -= 1
+        with _gateway(folder, workers) as child:
             restarts.append(_ready(port, child))
             time.sleep(0.5)
             load.send_signal(signal.SIGTERM)
@@ -254,9 +264,22 @@ def _write_settings(
 
 
 @contextmanager
-def _gateway(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with process([FARTHING, "up"], cwd=folder, log=folder / "gateway.log") as child:
+def _gateway(folder: Path, workers: int) -> Iterator[subprocess.Popen[bytes]]:
+    command = [FARTHING, "up", "--workers", str(workers)]
+    with process(command, cwd=folder, log=folder / "gateway.log") as child:
         yield child
+
+
+def _kill_workers(supervisor: int, draw: random.Random, most: int) -> int:
+    """Kill one worker after the other, each some time after the last. Returns how many."""
+    killed = 0
+    while killed < min(_WORKERS_PER_SUPERVISOR, most):
+        workers = tree(supervisor)[1:]
+        if workers:  # the supervisor replaces the last one
+            os.kill(draw.choice(workers), signal.SIGKILL)
+            killed += 1
+        time.sleep(draw.uniform(*_LIVES_S))
+    return killed
 
 
 def _ready(port: int, child: subprocess.Popen[bytes]) -> float:

@@ -66,6 +66,11 @@ def main() -> None:
                 ),
             )
             report.add("sqlite_is_sound", _is_sound(path), target=1)
+        with tempfile.TemporaryDirectory() as name:
+            url = f"sqlite:{Path(name) / 'kills.db'}"
+            kills, clients = arguments.kills, arguments.clients
+            outcome = kill(url, Path(name), kills=kills, clients=clients, workers=2)
+            _kills(report, "two_workers", outcome)
         if arguments.no_postgres:
             report.note("Postgres was left out (--no-postgres).")
         else:

@@ -26,6 +26,10 @@ def test_nothing_is_lost_on_sqlite(tmp_path: Path) -> None:
     check(run(f"sqlite:{tmp_path / 'kills.db'}", tmp_path, kills=KILLS))
 
 
+def test_nothing_is_lost_by_two_workers_on_sqlite(tmp_path: Path) -> None:
+    check(run(f"sqlite:{tmp_path / 'kills.db'}", tmp_path, kills=KILLS, workers=2))
+
+
 @pytest.mark.service
 def test_nothing_is_lost_on_postgres(tmp_path: Path, postgres_url: str) -> None:
     check(run(postgres_url, tmp_path, kills=KILLS))
