@@ -21,7 +21,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 #: Statuses above 499 that mean somebody else's fault or ours to be full, and are documented as such.
 DOCUMENTED = {502, 503, 504}
-#: What httptools and uvicorn refuse before there is a request: plain text, no call id.
+#: What the edge refuses before there is a request: plain text, no call id.
 OWN_REFUSAL = b"Invalid HTTP request received."
 
 _USER = {"role": "user", "content": [{"type": "text", "text": "Hi"}]}

@@ -6,28 +6,12 @@ import pytest
 
 from farthing.base.config.settings import Server
 from farthing.core.errors import AuthenticationError, PermissionDeniedError
-from farthing.server.exchange import Exchange, Message
 from farthing.server.guard import check_keyless, is_loopback
+from farthing.wire.edge.exchange import Exchange
 
 
 def request(host: str = "127.0.0.1:4000", peer: str = "127.0.0.1", **headers: str) -> Exchange:
-    async def receive() -> Message:
-        raise AssertionError("nothing is read")
-
-    async def send(message: Message) -> None:
-        raise AssertionError("nothing is sent")
-
-    pairs = [(b"host", host.encode())]
-    pairs += [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/",
-        "scheme": "http",
-        "headers": pairs,
-        "client": (peer, 1),
-    }
-    return Exchange(scope, receive, send)
+    return Exchange.apart("POST", "/", {"host": host, **headers}, peer=peer)
 
 
 @pytest.mark.parametrize(

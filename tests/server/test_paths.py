@@ -6,8 +6,8 @@ import pytest
 
 from farthing.core.errors import NotFoundError
 from farthing.server.app import FACES
-from farthing.server.exchange import Exchange, Message
 from farthing.server.paths import Found, MethodNotAllowedError, Paths
+from farthing.wire.edge.exchange import Exchange
 
 PATHS = Paths(FACES)
 
@@ -17,15 +17,8 @@ def find(method: str, path: str, query: str = "", **headers: str) -> Found:
 
 
 def request(method: str, path: str, query: str = "", **headers: str) -> Exchange:
-    async def receive() -> Message:
-        raise AssertionError("nothing is read")
-
-    async def send(message: Message) -> None:
-        raise AssertionError("nothing is sent")
-
-    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"method": method, "path": path, "headers": pairs, "query_string": query.encode()}
-    return Exchange(scope, receive, send)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Exchange.apart(method, f"{path}?{query}", named)
 
 
 def test_the_list_of_models_goes_to_the_face_that_the_request_looks_like() -> None:

@@ -1,4 +1,4 @@
-"""The ASGI application: finds the face and operation of a request, answers faults in the face's form."""
+"""The application: finds the face and operation of a request, answers faults in the face's form."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from farthing.base.config.watch import Reload
 from farthing.core.errors import FarthingError, OverloadedError, RequestError
 from farthing.gateway.client import Gateway
 from farthing.server import cors
-from farthing.server.exchange import ClientGoneError, Exchange, Header, Receive, Scope, Send
 from farthing.server.faces import admin, anthropic, azure, control, google, openai
 from farthing.server.faces.face import Desk, Handler, Visit, internal_error, send_error
 from farthing.server.paths import MethodNotAllowedError, Paths
+from farthing.wire.edge.answers import Header
+from farthing.wire.edge.exchange import Exchange
+from farthing.wire.edge.refusal import ClientGoneError
 
 _log = logging.getLogger("farthing.server")
 
@@ -51,16 +53,11 @@ class App:
         for task in self._tasks:
             task.cancel()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
-        if scope["type"] != "http":
-            return
-        exchange = Exchange(scope, receive, send)
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer one request; one left unfinished is told to its client by a cut connection."""
         settings = self._desk.gateway.settings.server
-        exchange.extra_headers = cors.cors_headers(exchange, settings)
+        if settings.cors_origins:
+            exchange.extra_headers = cors.cors_headers(exchange, settings)
         await self._answer(exchange)
 
     async def _answer(self, exchange: Exchange) -> None:
@@ -114,14 +111,6 @@ class App:
             await handle(visit)
         finally:
             self._tasks.discard(task)
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        phase = (await receive())["type"].removeprefix("lifespan.")
-        await send({"type": f"lifespan.{phase}.complete"})
-        if phase == "shutdown":
-            return
 
 
 def _shut_down() -> FarthingError:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from farthing.base.config.settings import Server
-from farthing.server.exchange import Exchange, Header
+from farthing.wire.edge.answers import Header
+from farthing.wire.edge.exchange import Exchange
 
 _PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, POST, PUT, DELETE, OPTIONS"),

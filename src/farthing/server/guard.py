@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from farthing.base.config.settings import Server
 from farthing.core.errors import AuthenticationError, PermissionDeniedError
-from farthing.server.exchange import Exchange
+from farthing.wire.edge.exchange import Exchange
 
 
 def check_keyless(exchange: Exchange, settings: Server) -> None:

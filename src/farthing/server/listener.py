@@ -12,9 +12,11 @@ from farthing.core.errors import ConfigError
 _BACKLOG = 2048
 
 
-def listen(settings: Server) -> socket.socket:
+def listen(settings: Server, *, reuse_port: bool = False) -> socket.socket:
     """A bound, listening TCP socket. Raises ConfigError for an address that is taken or not ours.
 
+    reuse_port: other processes that say so too may listen on the same port, and the kernel deals new
+    connections out among them; then a port in use by them is no error.
     Bytes are sent without delay (TCP_NODELAY): asyncio and uvloop set it on every accepted connection.
     """
     host, port = settings.host, settings.port
@@ -30,6 +32,8 @@ def listen(settings: Server) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:

@@ -7,8 +7,8 @@ import re
 import msgspec
 
 from farthing.core.errors import NotFoundError, RequestError, did_you_mean
-from farthing.server.exchange import Exchange
 from farthing.server.faces.face import Face, Operation
+from farthing.wire.edge.exchange import Exchange
 
 #: Google writes a method behind the model's name.
 _GOOGLE = ("/v1beta/models/", "/v1/models/")

@@ -10,22 +10,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-import uvicorn
-
 from farthing.base.config.watch import Reload
 from farthing.core.errors import ConfigError
 from farthing.gateway.client import Gateway
 from farthing.server.app import App
-from farthing.server.connection import BoundedConnection
 from farthing.server.guard import is_loopback
 from farthing.server.listener import url_of
 from farthing.server.tls import tls_context
+from farthing.wire.edge.limits import Limits
+from farthing.wire.edge.server import Edge
 
 _log = logging.getLogger("farthing.server")
 
-#: A keep-alive connection without a request is closed after this long; longer than common load
-#: balancers' 60 s, so that they, not we, close first.
-KEEP_ALIVE_S = 75
 #: What cancelled calls may take to settle and connections to close, after the grace has passed.
 _LAST_S = 5
 
@@ -37,15 +33,19 @@ T = TypeVar("T")
 class Server:
     """The running server. `stop` ends it gracefully; a second `stop` at once."""
 
-    def __init__(self, app: App, gateway: Gateway, url: str) -> None:
+    def __init__(self, app: App, edge: Edge, gateway: Gateway, url: str) -> None:
         self.url = url
         self._app = app
+        self._edge = edge
         self._gateway = gateway
         self._stopping = asyncio.Event()
         self._at_once = asyncio.Event()
 
     def stop(self) -> None:
-        """Refuse new calls and end once those under way are over, `server.grace_s` at the latest."""
+        """Refuse new calls and end once those under way are over, `server.grace_s` at the latest.
+
+        Not ready from now on; new connections are refused once `drained` has taken notice.
+        """
         if self._stopping.is_set():
             self._at_once.set()
         self._app.drain()
@@ -54,6 +54,7 @@ class Server:
     async def drained(self) -> None:
         """Wait for `stop`, then for the calls under way; what is left after the grace is cancelled."""
         await self._stopping.wait()
+        await self._edge.drain()
         try:
             async with asyncio.timeout(self._gateway.settings.server.grace_s):
                 await _first_of(self._app.idle(), self._at_once.wait())
@@ -89,34 +90,15 @@ async def serving(
     context = tls_context(settings)
     await refuse_exposure(gateway, listener)
     app = App(gateway, reload=reload)
-    config = uvicorn.Config(
-        app,
-        http=BoundedConnection,
-        ws="none",
-        lifespan="off",
-        loop="none",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_LAST_S,
-    )
-    config.load()
-    config.ssl = context
-    http = _Uvicorn(config)
-    task = asyncio.create_task(http.serve(sockets=[listener]))
+    limits = Limits(connections_per_address=settings.max_connections_per_address)
+    edge = Edge(app.answer, limits=limits, clock=gateway.clock)
+    await edge.listen(listener, tls=context)
     try:
-        await _first_of(http.is_up.wait(), asyncio.wait({task}))
-        if task.done():
-            task.result()
-        yield Server(app, gateway, url_of(listener, settings))
+        yield Server(app, edge, gateway, url_of(listener, settings))
     finally:
         app.drain()
         app.cancel_calls()
-        http.should_exit = True
-        await task
+        await edge.close(_LAST_S)
 
 
 async def refuse_exposure(gateway: Gateway, listener: socket.socket) -> None:
@@ -138,22 +120,6 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(main)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
-
-
-class _Uvicorn(uvicorn.Server):
-    """Tells when it answers, and leaves signals to us."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.is_up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.is_up.set()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 @contextmanager

@@ -42,6 +42,9 @@ class Server(_Section, frozen=True, kw_only=True):
     max_concurrent_calls: Annotated[
         int, Meta(description="Calls in flight before new ones get 503.", ge=1)
     ] = 2000
+    max_connections_per_address: Annotated[
+        int, Meta(description="Open connections of one client address before more get 503.", ge=1)
+    ] = 20_000
     grace_s: Annotated[
         float, Meta(description="Seconds that streams may finish in after SIGTERM.", ge=0)
     ] = 30.0

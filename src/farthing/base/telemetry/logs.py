@@ -106,11 +106,6 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
     logging.captureWarnings(capture=True)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(_LEVELS[level], logging.INFO))
-    # uvicorn brings handlers of its own, which would print unmasked.
-    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
-        logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
 
 
 def _keep_label(match: re.Match[str]) -> str:

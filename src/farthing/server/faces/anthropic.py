@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from farthing.core.errors import BadRequestError
-from farthing.server.exchange import Exchange
 from farthing.server.faces.counting import count_input
 from farthing.server.faces.face import (
     Face,
@@ -18,6 +17,7 @@ from farthing.server.faces.face import (
     send_json,
 )
 from farthing.server.faces.listing import Listed, find_model, list_models
+from farthing.wire.edge.exchange import Exchange
 
 _DIALECT = "anthropic-messages"
 #: The vendor's list shows a date for each model; we know none, and the field may not be missing.

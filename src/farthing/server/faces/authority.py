@@ -9,8 +9,8 @@ import msgspec
 
 from farthing.core.calls import Caller
 from farthing.core.errors import BadRequestError, FarthingError, PermissionDeniedError
-from farthing.server.exchange import Exchange
 from farthing.server.faces.face import Operation, Visit, bearer, identify, read_body
+from farthing.wire.edge.exchange import Exchange
 from farthing.wire.malformed import MALFORMED, complaint
 
 AdminRole = Literal["viewer", "admin"]

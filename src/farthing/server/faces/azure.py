@@ -7,9 +7,9 @@ import re
 import msgspec
 
 from farthing.core.errors import BadRequestError, ContentFilteredError, FarthingError
-from farthing.server.exchange import Exchange
 from farthing.server.faces.face import Face, Operation, Visit, answer_call, bearer
 from farthing.server.faces.openai import model, models, operations
+from farthing.wire.edge.exchange import Exchange
 from farthing.wire.spans import put_model
 
 #: `2024-10-21`, `2025-04-01-preview`, and v1's words. Any date is taken: the answers do not depend on it.

@@ -18,10 +18,11 @@ from farthing.core.errors import BadRequestError, FarthingError, UpstreamProtoco
 from farthing.core.money import format_dollars
 from farthing.gateway.call import Call
 from farthing.gateway.client import Gateway
-from farthing.server.exchange import Exchange, Header
 from farthing.server.guard import check_keyless
 from farthing.server.hangup import StopOnHangup
 from farthing.wire.dialects import codec
+from farthing.wire.edge.answers import Header
+from farthing.wire.edge.exchange import Exchange
 
 _log = logging.getLogger("farthing.server")
 

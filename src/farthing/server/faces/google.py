@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from farthing.core.calls import Head
-from farthing.server.exchange import Exchange
 from farthing.server.faces.counting import count_input
 from farthing.server.faces.face import (
     Face,
@@ -19,6 +18,7 @@ from farthing.server.faces.face import (
     send_json,
 )
 from farthing.server.faces.listing import Listed, find_model, list_models
+from farthing.wire.edge.exchange import Exchange
 
 _DIALECT = "google-generate"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from farthing.server.exchange import Exchange
 from farthing.server.faces.face import (
     Face,
     Handler,
@@ -15,6 +14,7 @@ from farthing.server.faces.face import (
     send_json,
 )
 from farthing.server.faces.listing import Listed, find_model, list_models
+from farthing.wire.edge.exchange import Exchange
 
 
 async def chat(visit: Visit) -> None:
