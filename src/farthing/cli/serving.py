@@ -181,9 +181,9 @@ def _listeners(settings: Settings) -> Iterator[list[socket.socket]]:
     server = settings.server
     sockets = [listen(server, reuse_port=True)]
     try:
-        host, port = sockets[0].getsockname()[:2]
+        port = sockets[0].getsockname()[1]
         while len(sockets) < server.workers:
-            sockets.append(listen(server, reuse_port=True, address=(host, port)))
+            sockets.append(listen(server, reuse_port=True, port=port))
         yield sockets
     finally:
         for each in sockets:

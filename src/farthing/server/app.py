@@ -11,7 +11,15 @@ from farthing.core.errors import FarthingError, OverloadedError, RequestError
 from farthing.gateway.client import Gateway
 from farthing.server import cors
 from farthing.server.faces import admin, anthropic, azure, control, google, openai
-from farthing.server.faces.face import Desk, Handler, Visit, internal_error, send_error
+from farthing.server.faces.face import (
+    Desk,
+    Handler,
+    Others,
+    Visit,
+    internal_error,
+    no_others,
+    send_error,
+)
 from farthing.server.paths import MethodNotAllowedError, Paths
 from farthing.wire.edge.answers import Header
 from farthing.wire.edge.exchange import Exchange
@@ -27,9 +35,13 @@ class App:
     """The application over one gateway. `drain`, `idle` and `cancel_calls` serve a graceful end."""
 
     def __init__(
-        self, gateway: Gateway, *, reload: Callable[[], Awaitable[Reload]] | None = None
+        self,
+        gateway: Gateway,
+        *,
+        reload: Callable[[], Awaitable[Reload]] | None = None,
+        others: Others = no_others,
     ) -> None:
-        self._desk = Desk(gateway, reload=reload)
+        self._desk = Desk(gateway, reload=reload, others=others)
         self._paths = Paths(FACES)
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -61,7 +73,7 @@ class App:
         await self._answer(exchange)
 
     async def _answer(self, exchange: Exchange) -> None:
-        visit = Visit(self._desk, self._paths.face_for(exchange), exchange, {})
+        visit: Visit | None = None
         try:
             if exchange.method == "OPTIONS":
                 await self._answer_options(exchange)
@@ -75,23 +87,25 @@ class App:
         except ClientGoneError:
             return
         except asyncio.CancelledError:
-            await self._refuse(visit, _shut_down())
+            await self._refuse(exchange, visit, _shut_down())
         except FarthingError as error:
-            await self._refuse(visit, error)
+            await self._refuse(exchange, visit, error)
         except RecursionError:
-            await self._refuse(visit, _too_deep())
+            await self._refuse(exchange, visit, _too_deep())
         # Border: request handler. A caller gets a 500, never a stack trace.
         except Exception as error:
-            await self._refuse(visit, internal_error(error))
+            await self._refuse(exchange, visit, internal_error(error))
 
-    async def _refuse(self, visit: Visit, error: FarthingError) -> None:
-        if visit.exchange.is_started:
+    async def _refuse(self, exchange: Exchange, visit: Visit | None, error: FarthingError) -> None:
+        if exchange.is_started:
             # Half an answer is out: leaving it unfinished makes the server cut the connection, which no
             # client can take for a complete answer.
             return
         headers: tuple[Header, ...] = ()
         if isinstance(error, MethodNotAllowedError):
             headers = ((b"allow", ", ".join(error.allowed).encode("ascii")),)
+        if visit is None:  # nothing was found that answers it
+            visit = Visit(self._desk, self._paths.face_for(exchange), exchange, {})
         try:
             await send_error(visit, error, headers)
         except ClientGoneError:

@@ -12,14 +12,14 @@ from farthing.core.errors import ConfigError
 _BACKLOG = 2048
 
 
-def listen(settings: Server, *, reuse_port: bool = False) -> socket.socket:
+def listen(settings: Server, *, reuse_port: bool = False, port: int | None = None) -> socket.socket:
     """A bound, listening TCP socket. Raises ConfigError for an address that is taken or not ours.
 
     reuse_port: other processes that say so too may listen on the same port, and the kernel deals new
-    connections out among them; then a port in use by them is no error.
+    connections out among them; then a port in use by them is no error. port: another than the settings'.
     Bytes are sent without delay (TCP_NODELAY): asyncio and uvloop set it on every accepted connection.
     """
-    host, port = settings.host, settings.port
+    host, port = settings.host, settings.port if port is None else port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

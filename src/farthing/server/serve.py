@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
+from farthing.accounts.accounts import Accounts
 from farthing.base.config.watch import Reload
 from farthing.core.errors import ConfigError
 from farthing.gateway.client import Gateway
 from farthing.server.app import App
+from farthing.server.faces.face import Others, no_others
 from farthing.server.guard import is_loopback
 from farthing.server.listener import url_of
 from farthing.server.tls import tls_context
@@ -69,13 +71,15 @@ async def serve(
     *,
     reload: Reloader | None = None,
     ready: Callable[[str], None] = lambda url: None,
+    others: Others = no_others,
 ) -> None:
     """Serve until SIGTERM or SIGINT. SIGHUP reloads.
 
-    ready: told the URL once requests are answered. Raises ConfigError
-    for TLS files that cannot be used, and when other machines could call without a key.
+    ready: told the URL once requests are answered. others: the series of the processes that serve beside
+    this one. Raises ConfigError for TLS files that cannot be used, and when other machines could call
+    without a key.
     """
-    async with serving(gateway, listener, reload=reload) as server:
+    async with serving(gateway, listener, reload=reload, others=others) as server:
         with _signals(server, reload):
             ready(server.url)
             await server.drained()
@@ -83,13 +87,17 @@ async def serve(
 
 @asynccontextmanager
 async def serving(
-    gateway: Gateway, listener: socket.socket, *, reload: Reloader | None = None
+    gateway: Gateway,
+    listener: socket.socket,
+    *,
+    reload: Reloader | None = None,
+    others: Others = no_others,
 ) -> AsyncIterator[Server]:
     """The server, answering, as long as the block runs; calls still under way at its end are cancelled."""
     settings = gateway.settings.server
     context = tls_context(settings)
-    await refuse_exposure(gateway, listener)
-    app = App(gateway, reload=reload)
+    await refuse_exposure(gateway.accounts, listener)
+    app = App(gateway, reload=reload, others=others)
     limits = Limits(connections_per_address=settings.max_connections_per_address)
     edge = Edge(app.answer, limits=limits, clock=gateway.clock)
     await edge.listen(listener, tls=context)
@@ -101,10 +109,10 @@ async def serving(
         await edge.close(_LAST_S)
 
 
-async def refuse_exposure(gateway: Gateway, listener: socket.socket) -> None:
+async def refuse_exposure(accounts: Accounts, listener: socket.socket) -> None:
     """Raises ConfigError when the socket is reachable from other machines and no key exists."""
     host = listener.getsockname()[0]
-    if is_loopback(host) or await gateway.accounts.has_keys():
+    if is_loopback(host) or await accounts.has_keys():
         return
     raise ConfigError(
         f"Other machines can reach {host}, and there is no key yet: anyone could spend your money.",

@@ -64,7 +64,7 @@ async def metrics(visit: Visit) -> None:
     """GET /metrics: Prometheus text; a key needs the role viewer"""
     await authorise(visit, "viewer")
     await _measure(visit.gateway)
-    body = visit.gateway.metrics.render()
+    body = visit.gateway.metrics.render(await visit.desk.others())
     await visit.exchange.send(200, body, media=CONTENT_TYPE.encode("ascii"))
 
 

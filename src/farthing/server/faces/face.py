@@ -11,6 +11,7 @@ from functools import lru_cache
 import msgspec
 
 from farthing.base.config.watch import Reload
+from farthing.base.telemetry.cells import Snapshot
 from farthing.base.telemetry.logs import describe_exception
 from farthing.core.calls import Caller, Event, EventKind, Head, Request
 from farthing.core.chat import Failed
@@ -38,17 +39,32 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 Parameters = Mapping[str, str]
 
 
+#: Tells the series of the processes that serve beside this one, summed or one by one.
+Others = Callable[[], Awaitable[list[Snapshot]]]
+
+
+async def no_others() -> list[Snapshot]:
+    """This process serves alone."""
+    return []
+
+
 class Desk:
     """What every request may need beside itself: the gateway, and the state of this process.
 
-    reload: reads the settings file anew, None without one. is_draining: the process is about to end.
+    reload: reads the settings file anew, None without one. others: the series of the processes that serve
+    beside this one. is_draining: the process is about to end.
     """
 
     def __init__(
-        self, gateway: Gateway, *, reload: Callable[[], Awaitable[Reload]] | None = None
+        self,
+        gateway: Gateway,
+        *,
+        reload: Callable[[], Awaitable[Reload]] | None = None,
+        others: Others,
     ) -> None:
         self.gateway = gateway
         self.reload = reload
+        self.others = others
         self.is_draining = False
 
 
