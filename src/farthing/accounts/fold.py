@@ -47,7 +47,7 @@ class Folder:
         if not files:
             return 0
         self._fresh = yield from ledger.still_good(self._names)
-        positions = dict((yield Query("SELECT name, position FROM journals")))
+        positions: dict[str, int] = dict((yield Query("SELECT name, position FROM journals")))
         count = 0
         for file in files:
             for found in journal.read(file.path, positions.get(file.name, 0)):
@@ -74,7 +74,7 @@ class Folder:
         is committed. One with bytes that cannot be read, other than a last record cut short, is kept under
         another name.
         """
-        positions = dict((yield Query("SELECT name, position FROM journals")))
+        positions: dict[str, int] = dict((yield Query("SELECT name, position FROM journals")))
         for file in files:
             position = positions.get(file.name, 0)
             if any(True for _ in journal.read(file.path, position)):

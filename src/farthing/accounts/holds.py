@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -24,6 +24,10 @@ from farthing.accounts.packing import pack_id, unpack_id
 from farthing.base.storage import Query, Row, Work
 from farthing.core.calls import Caller
 from farthing.core.errors import ConflictError, NotFoundError
+
+if TYPE_CHECKING:  # both are made from holds
+    from farthing.accounts.rates import Charge
+    from farthing.accounts.view import Line
 
 State = Literal["open", "orphaned", "unconfirmed"]
 
@@ -63,19 +67,6 @@ class Reservation(msgspec.Struct, kw_only=True):
     charges: tuple[Charge, ...] = ()
 
 
-class Line(Protocol):
-    """A budget's window on the board; see `accounts.view`."""
-
-    at: int
-    key: int
-
-
-class Charge(Protocol):
-    """What a call took of a rate; see `accounts.rates`."""
-
-    at: int
-
-
 class Unsettled(msgspec.Struct, frozen=True, kw_only=True):
     """Money that is held. open: the call runs. orphaned: its process died. unconfirmed: the provider gave
     no usage. expires_at: unix seconds when it frees itself."""
@@ -90,6 +81,10 @@ class Unsettled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SELECT_UNSETTLED = "SELECT call, state, nanodollars, at, key_id, model, expires_at FROM reservations ORDER BY at, call"
+
+SELECT_DUE = (
+    "SELECT call FROM reservations WHERE expires_at IS NOT NULL AND expires_at <= ? LIMIT 1"
+)
 
 
 def unsettled(row: Row) -> Unsettled:

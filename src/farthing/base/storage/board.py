@@ -233,12 +233,11 @@ class Board:
         is_known = words[MAGIC_AT] == _MAGIC and words[VERSION_AT] == VERSION
         is_possible = 0 <= words[USED] <= SLOTS and 0 <= words[RATES_USED] <= RATES
         if not (is_known and is_possible):
-            generation = words[GENERATION]
             words[MAGIC_AT] = 0
             for at in range(2, _HEAD):
                 words[at] = 0
-            # Not one that a process which mapped it before takes for its own.
-            words[GENERATION] = (generation + 1) & 0xFFFFFFFF
+            # Not one that a process which mapped another board knows.
+            words[GENERATION] = self._mark >> 32
             words[VERSION_AT] = VERSION
             words[MAGIC_AT] = _MAGIC
         self.want_count()

@@ -220,7 +220,7 @@ def is_damaged(path: Path, position: int) -> bool:
     if len(frame) < _FRAME.size:
         return False
     size, _ = _FRAME.unpack(frame)
-    return size > _MOST or size <= left
+    return bool(size > _MOST or size <= left)
 
 
 def _split(data: bytes) -> tuple[list[bytes], int]:
