@@ -12,16 +12,20 @@ import msgspec
 from farthing.accounts import holds, ledger, provisioned
 from farthing.accounts.alerts import Alerts
 from farthing.accounts.budget_store import BudgetStore
-from farthing.accounts.budgets import Alert, Budget, BudgetState, Window
+from farthing.accounts.budgets import Alert, Budget, BudgetState
+from farthing.accounts.counter import Counter
 from farthing.accounts.holds import Hold, Reservation, Unsettled
+from farthing.accounts.journal_till import JournalTill
 from farthing.accounts.keys import Key, Keys, caller_of, check_scope
 from farthing.accounts.later import Later
 from farthing.accounts.ledger import Entry, SpendQuery, SpendRow
+from farthing.accounts.rates import Rates
 from farthing.accounts.reconcile import InvoiceRow, Reconciliation, reconcile
 from farthing.accounts.schema import MIGRATIONS
+from farthing.accounts.till import Settlement, Till, TransactionTill
 from farthing.base.clock import Clock
 from farthing.base.config.settings import Settings
-from farthing.base.storage import Database, Query, Work
+from farthing.base.storage import Database, Query, Work, board
 from farthing.core.calls import Caller, CallRecord
 from farthing.core.errors import AuthenticationError, BadRequestError, StorageError
 from farthing.core.models import Deployment
@@ -60,8 +64,8 @@ class Meter(Protocol):
 class Accounts:
     """Keys, budgets and the ledger of one installation.
 
-    The database is the truth for every budget: holding money is one conditional update, so several
-    processes cannot overspend together either.
+    Several processes cannot overspend together either. On Postgres each hold is a conditional update; on
+    SQLite a record in a journal and a number on a board that all processes share.
     """
 
     def __init__(
@@ -73,15 +77,18 @@ class Accounts:
         environ: Mapping[str, str],
         metrics: Meter | None = None,
     ) -> None:
-        self.keys = Keys(database, clock)
         self._database = database
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self._alerts = Alerts(settings.alerts, environ, clock)
         self._budgets = BudgetStore(database, settings, clock)
+        self._rates = Rates(settings.rates)
         self._provisioned: tuple[Deployment, ...] | None = None
         self._instance = clock.new_id("run")
+        self._till = self._new_till()
+        self._budgets.change = self._till.change
+        self.keys = Keys(database, clock, self._till)
         self._later = Later(clock, self._count_failure)
         self._sweeper: asyncio.Task[None] | None = None
 
@@ -94,11 +101,11 @@ class Accounts:
         died are marked. Administration beside a gateway leaves both.
         """
         await self._database.migrate(MIGRATIONS)
+        await self._till.open(recover=recover)
         await self.keys.refresh(now=True)
         if not recover:
             await self._budgets.refresh(now=True)
             return
-        await self._database.claim(self._instance)
         await self._budgets.configure(self._settings)
         await self.recover()
         self._sweeper = asyncio.create_task(self._sweep_for_ever())
@@ -107,6 +114,8 @@ class Accounts:
         """Take new settings: budgets, alerts, ledger."""
         self._settings = settings
         self._alerts.configure(settings.alerts)
+        self._rates.configure(settings.rates)
+        self._till.configure()
         await self._budgets.configure(settings)
 
     async def aclose(self) -> None:
@@ -115,6 +124,7 @@ class Accounts:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await self._later.aclose()
+        await self._till.close()
         await self._alerts.aclose()
 
     async def check(self) -> None:
@@ -136,6 +146,22 @@ class Accounts:
         await self.keys.refresh()
         return not self.keys.is_empty
 
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a rate counts tokens, so that holds must say how many they may take."""
+        return self._rates.counts_tokens
+
+    def identify_now(self, secret: str | None, *, face: str) -> Caller | None:
+        """Who calls, without a question to the database; None: ask `identify`."""
+        if not self.keys.is_current:
+            return None
+        required = self._settings.server.require_keys
+        if required is None:
+            required = not self.keys.is_untouched
+        if not required:
+            return _LOCAL
+        return self.keys.caller_now(secret) if secret else None
+
     async def identify(self, secret: str | None, *, face: str) -> Caller:
         """Who calls. Without keys in this installation everyone on loopback is the administrator.
 
@@ -147,9 +173,7 @@ class Accounts:
             required = not self.keys.is_untouched
         if not required:
             # A client library always sends some key; without keys here its value means nothing.
-            return Caller(
-                key_id="local", name="local", role="admin", is_local=True, is_cache_allowed=True
-            )
+            return _LOCAL
         if not secret:
             raise AuthenticationError(
                 "This gateway needs an API key and none was sent.",
@@ -165,25 +189,26 @@ class Accounts:
 
     # --- money of a call ---
 
+    def reserve_now(self, wish: Hold) -> Reservation | None:
+        """Hold the money if that needs no waiting; durable when it returns. None: await `reserve`.
+
+        Raises BudgetExceededError, RateLimitedError, BadRequestError beyond `MAX_HOLD`.
+        """
+        _check_size(wish)
+        try:
+            return self._till.reserve_now(wish)
+        except StorageError:
+            return None  # `reserve` knows what the operator wants then
+
     async def reserve(self, wish: Hold) -> Reservation:
         """Hold the money in every matching budget; durable when this returns.
 
-        Raises BudgetExceededError; BadRequestError beyond `MAX_HOLD`; StorageError unless
-        `ledger.on_failure` is `serve_unrecorded`.
+        Raises BudgetExceededError; RateLimitedError; BadRequestError beyond `MAX_HOLD`; StorageError
+        unless `ledger.on_failure` is `serve_unrecorded`.
         """
-        if wish.nanodollars > MAX_HOLD:
-            raise BadRequestError(
-                f"This request could cost {format_dollars(wish.nanodollars, decimals=0)}, and no call may "
-                f"cost more than {format_dollars(MAX_HOLD, decimals=0)}.",
-                hint="Ask for fewer answers (n) or a lower max_tokens.",
-            )
-
-        def work() -> Work[list[Window]]:
-            budgets = yield from self._budgets.current()
-            return (yield from holds.reserve(wish, budgets, self._instance))
-
+        _check_size(wish)
         try:
-            windows = await self._database.write(work)
+            return await self._till.reserve(wish)
         except StorageError as error:
             self._count_failure("reserve")
             if self._settings.ledger.on_failure == "refuse":
@@ -192,71 +217,77 @@ class Accounts:
             if self._metrics is not None:
                 self._metrics.count_unrecorded_call()
             return Reservation(hold=wish, is_recorded=False)
-        return Reservation(hold=wish, windows=tuple(windows))
+
+    def extend_now(self, reservation: Reservation, nanodollars: int) -> bool:
+        """Hold more for another try, if that needs no waiting. False: await `extend`.
+
+        Raises BudgetExceededError, StorageError.
+        """
+        return not reservation.is_recorded or self._till.extend_now(reservation, nanodollars)
 
     async def extend(self, reservation: Reservation, nanodollars: int) -> None:
         """Hold more for another try. Raises BudgetExceededError, StorageError."""
-        if not reservation.is_recorded:
-            return
+        if reservation.is_recorded:
+            await self._till.extend(reservation, nanodollars)
 
-        def work() -> Work[None]:
-            budgets = yield from self._budgets.current()
-            yield from holds.extend(reservation.hold.call_id, nanodollars, budgets)
-
-        await self._database.write(work)
+    def settle_now(
+        self, reservation: Reservation, record: CallRecord, *, unconfirmed_nanodollars: int = 0
+    ) -> bool:
+        """Write the charges if that needs no waiting; durable when True. False: await `settle`."""
+        settlement = self._settlement(reservation, record, unconfirmed_nanodollars)
+        return self._till.settle_now(reservation, settlement)
 
     async def settle(
         self, reservation: Reservation, record: CallRecord, *, unconfirmed_nanodollars: int = 0
     ) -> None:
-        """Write the charges and free the hold in one transaction; durable when this returns.
+        """Write the charges and free the hold, both or neither; durable when this returns.
 
-        Settling twice does nothing the second time, so a commit whose fate is unknown is simply tried
+        Settling twice does nothing the second time, so a write whose fate is unknown is simply tried
         again. unconfirmed_nanodollars: that much stays held until the provider's figure is known, or
-        `ledger.unconfirmed_hold_s` has passed. When the database cannot be written it is tried again in
-        the background; the hold, which is durable, covers the call until then. A charge beyond its hold
-        is booked in full.
+        `ledger.unconfirmed_hold_s` has passed. When it cannot be written it is tried again in the
+        background; the hold, which is durable, covers the call until then. A charge beyond its hold is
+        booked in full.
         """
-        settlement = _Settlement(
-            call_id=reservation.hold.call_id,
-            entries=ledger.entries_of(record),
-            unconfirmed=unconfirmed_nanodollars,
-        )
+        settlement = self._settlement(reservation, record, unconfirmed_nanodollars)
         try:
-            await self._settle(settlement)
+            await self._till.settle(reservation, settlement)
         except StorageError as error:
             self._count_failure("settle")
             _log.error("The settlement of call %s waits: %s", record.call_id, error)
-            self._later.add("settle", record.call_id, lambda: self._settle(settlement))
+            self._later.add(
+                "settle", record.call_id, lambda: self._till.settle(reservation, settlement)
+            )
+
+    def release_now(self, reservation: Reservation) -> bool:
+        """Free a hold of which nothing was used, if that needs no waiting. False: await `release`."""
+        return not reservation.is_recorded or self._till.release_now(reservation)
 
     async def release(self, reservation: Reservation) -> None:
         """Free a hold of which nothing was used."""
         if not reservation.is_recorded:
             return
-        call_id = reservation.hold.call_id
-
-        async def free() -> None:
-            await self._database.write(lambda: holds.free(call_id))
-
         try:
-            await free()
+            await self._till.release(reservation)
         except StorageError as error:
+            call_id = reservation.hold.call_id
             self._count_failure("release")
             _log.error("The hold of call %s is freed later: %s", call_id, error)
-            self._later.add("release", call_id, free)
+            self._later.add("release", call_id, lambda: self._till.release(reservation))
 
     # --- what is open ---
 
     async def unsettled(self) -> list[Unsettled]:
         """Every hold, the oldest first."""
+        await self._till.fold()
         return [holds.unsettled(row) for row in await self._database.read(holds.SELECT_UNSETTLED)]
 
     async def confirm(self, call_id: str, nanodollars: int) -> None:
         """Decide a hold: that much was charged. Raises NotFoundError, ConflictError (it runs)."""
-        await self._database.write(lambda: holds.decide(call_id, nanodollars))
+        await self._till.change(lambda: holds.decide(call_id, nanodollars))
 
     async def release_unsettled(self, call_id: str) -> None:
         """Decide a hold: nothing more was charged. Raises NotFoundError, ConflictError (it runs)."""
-        await self._database.write(lambda: holds.decide(call_id, None))
+        await self._till.change(lambda: holds.decide(call_id, None))
 
     async def recover(self) -> int:
         """Mark the open holds of dead processes as orphaned. Returns how many."""
@@ -264,10 +295,11 @@ class Accounts:
             "SELECT DISTINCT instance FROM reservations WHERE state = 'open' AND instance <> ?",
             (self._instance,),
         )
-        dead = [row[0] for row in rows if not await self._database.is_claimed(row[0])]
+        found = sorted({*(row[0] for row in rows), *self._till.others()})
+        dead = [each for each in found if not await self._database.is_claimed(each)]
         if not dead:
             return 0
-        count = await self._database.write(lambda: holds.orphan(dead))
+        count = await self._till.bury(dead)
         if count:
             _log.warning(
                 "%d calls were under way when their process ended. They count as spent at their upper "
@@ -279,7 +311,10 @@ class Accounts:
     async def expire(self) -> int:
         """Free the holds whose time is over. Returns how many."""
         now = int(self._clock.now())
-        return await self._database.write(lambda: holds.expire(now))
+        await self._till.fold()
+        if not await self._database.read(holds.SELECT_DUE, (now,)):
+            return 0
+        return await self._till.change(lambda: holds.expire(now))
 
     async def reconcile(self, rows: Iterable[InvoiceRow]) -> Reconciliation:
         """Make the ledger equal to a provider's invoice by appending corrections.
@@ -290,7 +325,7 @@ class Accounts:
         lines = list(rows)
         await self._budgets.refresh(now=True)
         budgets = self._budgets.known
-        return await self._database.write(lambda: reconcile(lines, budgets))
+        return await self._till.change(lambda: reconcile(lines, budgets))
 
     # --- provisioned throughput ---
 
@@ -309,6 +344,7 @@ class Accounts:
 
     async def spend(self, query: SpendQuery) -> list[SpendRow]:
         """Sums of the ledger."""
+        await self._till.fold()
         question = ledger.sums(query)
         rows = await self._database.read(question.sql, question.params)
         found = ledger.spend_rows(query.by, rows)
@@ -327,6 +363,7 @@ class Accounts:
         self, *, since: float | None = None, until: float | None = None
     ) -> AsyncIterator[Entry]:
         """The same rows read page by page, so that a long ledger needs little memory."""
+        await self._till.fold()
         last = 0
         while True:
             question = ledger.page(last, since=since, until=until)
@@ -339,6 +376,7 @@ class Accounts:
 
     async def budgets(self) -> list[BudgetState]:
         """Every budget in its present window."""
+        await self._till.fold()
         return await self._budgets.states()
 
     async def set_budget(self, budget: Budget) -> None:
@@ -351,23 +389,45 @@ class Accounts:
 
     # --- private ---
 
-    async def _settle(self, settlement: _Settlement) -> None:
-        def work() -> Work[list[Alert]]:
-            budgets = yield from self._budgets.current()
-            return (
-                yield from holds.settle(
-                    settlement.call_id,
-                    settlement.entries,
-                    budgets,
-                    unconfirmed=settlement.unconfirmed,
-                    expires_at=int(self._clock.now() + self._settings.ledger.unconfirmed_hold_s),
-                )
+    def _new_till(self) -> Till:
+        path = self._database.path
+        if path is None or not board.IS_AVAILABLE:
+            counter = Counter(self._rates, self._clock)
+            return TransactionTill(
+                self._database, self._budgets, counter, instance=self._instance, tell=self._tell
             )
+        return JournalTill(
+            self._database,
+            path,
+            self._budgets,
+            self._rates,
+            self._clock,
+            instance=self._instance,
+            durability=self._settings.ledger.durability,
+            timeout_s=self._settings.storage.busy_timeout_s,
+            tell=self._tell,
+        )
 
-        for alert in await self._database.write(work):
-            if self._metrics is not None:
-                self._metrics.count_budget_alert(alert.budget, alert.percent)
-            self._alerts.send(alert)
+    def _settlement(
+        self, reservation: Reservation, record: CallRecord, unconfirmed: int
+    ) -> Settlement:
+        tokens = expires_at = 0
+        if reservation.charges:
+            tokens = sum(attempt.usage.total_tokens for attempt in record.attempts)
+        if unconfirmed:
+            expires_at = int(self._clock.now() + self._settings.ledger.unconfirmed_hold_s)
+        return Settlement(
+            call_id=reservation.hold.call_id,
+            entries=ledger.entries_of(record),
+            unconfirmed=unconfirmed,
+            expires_at=expires_at,
+            tokens=tokens,
+        )
+
+    def _tell(self, alert: Alert) -> None:
+        if self._metrics is not None:
+            self._metrics.count_budget_alert(alert.budget, alert.percent)
+        self._alerts.send(alert)
 
     def _count_failure(self, operation: str) -> None:
         if self._metrics is not None:
@@ -377,6 +437,7 @@ class Accounts:
         while True:
             await self._clock.sleep(_SWEEP_S)
             try:
+                await self.keys.refresh(now=True)
                 await self.expire()
                 await self.recover()
                 await self.post_provisioned()
@@ -384,9 +445,13 @@ class Accounts:
                 _log.warning("Holds and fees that are due are looked at again later: %s", error)
 
 
-class _Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be written at a call's end."""
+_LOCAL = Caller(key_id="local", name="local", role="admin", is_local=True, is_cache_allowed=True)
 
-    call_id: str
-    entries: tuple[Entry, ...]
-    unconfirmed: int
+
+def _check_size(wish: Hold) -> None:
+    if wish.nanodollars > MAX_HOLD:
+        raise BadRequestError(
+            f"This request could cost {format_dollars(wish.nanodollars, decimals=0)}, and no call may "
+            f"cost more than {format_dollars(MAX_HOLD, decimals=0)}.",
+            hint="Ask for fewer answers (n) or a lower max_tokens.",
+        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
 import msgspec
 
 from farthing.accounts.budgets import (
@@ -22,9 +25,17 @@ from farthing.base.config.settings import Settings
 from farthing.base.storage import Database, Query, Row, Work
 from farthing.core.errors import NotFoundError, StorageError, did_you_mean
 
+T = TypeVar("T")
+
 #: How often a running process looks for budgets that another process changed, seconds. A call's own unit
 #: of work looks as well, so this is for alerts and reports only.
 REFRESH_S = 1.0
+
+
+class Change(Protocol):
+    """Runs a unit of work; see `Database.write`."""
+
+    def __call__(self, work: Callable[[], Work[T]], /) -> Awaitable[T]: ...
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -43,6 +54,17 @@ class BudgetStore:
         self._configured = _configured(settings)
         self._known = _Known(-1, tuple(self._configured.values()))
         self._looked_at = -REFRESH_S
+        #: Writes a change so that it binds every later call; the till's, once there is one.
+        self.change: Change = database.write
+
+    @property
+    def version(self) -> int:
+        """Of the database's budgets, as of the last look."""
+        return self._known.version
+
+    def windows_at(self, at_s: float) -> set[Window]:
+        """Each budget's window that holds this moment, unix seconds."""
+        return {Window(b.name, window_start(b.window, at_s)) for b in self.known}
 
     @property
     def known(self) -> tuple[Budget, ...]:
@@ -64,7 +86,7 @@ class BudgetStore:
                 if name not in names:
                     yield Query("DELETE FROM budget_windows WHERE budget = ?", (name,))
 
-        await self._database.write(work)
+        await self.change(work)
 
     async def refresh(self, *, now: bool = False, again: bool = False) -> None:
         """Look for changes, at most once a second unless `now`. again: even if none was counted."""
@@ -108,7 +130,7 @@ class BudgetStore:
             yield Query("UPDATE budget_windows SET alerted = 0 WHERE budget = ?", (budget.name,))
             yield _CHANGED
 
-        await self._database.write(work)
+        await self.change(work)
         await self.refresh(now=True)
 
     async def remove(self, name: str) -> None:
@@ -125,7 +147,7 @@ class BudgetStore:
                 f"The budget '{name}' stands in the settings file, not in the database.",
                 hint="Remove its table there.",
             )
-        if not await self._database.write(work):
+        if not await self.change(work):
             names = [budget.name for budget in self.known]
             raise NotFoundError(
                 f"There is no budget '{name}' in the database.",
@@ -142,7 +164,7 @@ class BudgetStore:
         key = (*window_key(window), scope_of(budget))
         rows = await self._database.read(sql, key)
         if not rows:
-            await self._database.write(lambda: begin(budget, window, so_far))
+            await self.change(lambda: begin(budget, window, so_far))
             rows = await self._database.read(sql, key)
         spent, reserved = rows[0] if rows else (0, 0)
         return BudgetState(budget=budget, spent=spent, reserved=reserved)

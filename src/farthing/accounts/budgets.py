@@ -245,7 +245,11 @@ def _refusal(budget: Budget, window: Window, nanodollars: int) -> Work[BudgetExc
         "SELECT spent, reserved FROM budget_windows WHERE budget = ? AND start_at = ?",
         window_key(window),
     )
-    spent, reserved = rows[0]
+    return exceeded(budget, rows[0][0], rows[0][1], nanodollars)
+
+
+def exceeded(budget: Budget, spent: int, reserved: int, nanodollars: int) -> BudgetExceededError:
+    """The refusal of a call that could cost `nanodollars`."""
     left = max(0, budget.nanodollars - spent - reserved)
     held = f" ({format_dollars(reserved)} of it is held for other calls)" if reserved else ""
     where = (

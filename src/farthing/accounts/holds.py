@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -25,11 +25,18 @@ from farthing.base.storage import Query, Row, Work
 from farthing.core.calls import Caller
 from farthing.core.errors import ConflictError, NotFoundError
 
+if TYPE_CHECKING:  # both are made from holds
+    from farthing.accounts.rates import Charge
+    from farthing.accounts.view import Line
+
 State = Literal["open", "orphaned", "unconfirmed"]
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A wish to hold money. nanodollars: the most that the call can cost."""
+    """A wish to hold money. nanodollars: the most that the call can cost.
+
+    tokens: the most that it can take of the rates that count tokens.
+    """
 
     call_id: str
     caller: Caller
@@ -37,15 +44,27 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     nanodollars: int
     at_s: float
     tags: tuple[str, ...] = ()
+    tokens: int = 0
 
 
 class Reservation(msgspec.Struct, kw_only=True):
     """Money held for a call. is_recorded False: the database could not be written and the operator chose
-    to serve all the same."""
+    to serve all the same.
+
+    nanodollars: what is held now, extensions included. ended: how it was given back, if it was. instance
+    and generation: the process that made it, and the budgets as they were then. lines: where its budgets
+    stand on the board. charges: what it took of the rates.
+    """
 
     hold: Hold
     windows: tuple[Window, ...] = ()
     is_recorded: bool = True
+    nanodollars: int = 0
+    ended: Literal["settled", "released"] | None = None
+    instance: str = ""
+    generation: int = -1
+    lines: tuple[Line, ...] = ()
+    charges: tuple[Charge, ...] = ()
 
 
 class Unsettled(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +81,10 @@ class Unsettled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 SELECT_UNSETTLED = "SELECT call, state, nanodollars, at, key_id, model, expires_at FROM reservations ORDER BY at, call"
+
+SELECT_DUE = (
+    "SELECT call FROM reservations WHERE expires_at IS NOT NULL AND expires_at <= ? LIMIT 1"
+)
 
 
 def unsettled(row: Row) -> Unsettled:
@@ -132,7 +155,7 @@ def settle(
         yield from move(windows, reserved=0, spent=spent)
         return (yield from alerts(budgets, windows))
     held, windows = rows[0][0], _windows(rows[0])
-    kept = min(unconfirmed, max(0, held - spent))
+    kept = kept_of(held, spent, unconfirmed)
     yield from move(windows, reserved=kept - held, spent=spent)
     if kept:
         yield Query(
@@ -143,6 +166,11 @@ def settle(
     else:
         yield Query("DELETE FROM reservations WHERE call = ?", (pack_id(call_id),))
     return (yield from alerts(budgets, windows))
+
+
+def kept_of(held: int, spent: int, unconfirmed: int) -> int:
+    """What of a hold stays when its call is settled: no more than the charge left over."""
+    return min(unconfirmed, max(0, held - spent))
 
 
 def free(call_id: str) -> Work[bool]:
@@ -243,11 +271,17 @@ def windows_of(entry: Entry, budgets: Iterable[Budget]) -> Work[list[Window]]:
     ]
 
 
-def so_far(budget: Budget, start_at: int) -> Work[tuple[int, int]]:
-    """What counts for a window that begins now: nanodollars spent, and held by calls under way."""
+def so_far(
+    budget: Budget, start_at: int, *, joined: list[bytes] | None = None
+) -> Work[tuple[int, int]]:
+    """What counts for a window that begins now: nanodollars spent, and held by calls under way.
+
+    joined: takes up the calls whose hold counts in other windows from now on.
+    """
     names = yield from key_names()
     spent = yield from ledger.spent(budget, start_at, window_end(budget.window, start_at), names)
-    return spent, (yield from _join(budget, Window(budget.name, start_at), names))
+    held = yield from _join(budget, Window(budget.name, start_at), names, joined)
+    return spent, held
 
 
 def key_names() -> Work[dict[str, str]]:
@@ -255,7 +289,9 @@ def key_names() -> Work[dict[str, str]]:
     return dict((yield Query("SELECT id, name FROM keys")))
 
 
-def _join(budget: Budget, window: Window, names: Mapping[str, str]) -> Work[int]:
+def _join(
+    budget: Budget, window: Window, names: Mapping[str, str], joined: list[bytes] | None
+) -> Work[int]:
     """Let the holds of calls under way count in a window that begins now. Returns their sum."""
     held = 0
     rows = yield Query(
@@ -271,6 +307,8 @@ def _join(budget: Budget, window: Window, names: Mapping[str, str]) -> Work[int]
             held += row[0]
         windows.sort(key=lambda each: (each.budget, each.start_at))
         if windows != before:
+            if joined is not None:
+                joined.append(bytes(row[2]))
             yield Query(
                 "UPDATE reservations SET windows = ? WHERE call = ?",
                 (msgspec.msgpack.encode(windows), row[2]),
@@ -278,8 +316,13 @@ def _join(budget: Budget, window: Window, names: Mapping[str, str]) -> Work[int]
     return held
 
 
+def windows_from(packed: bytes) -> list[Window]:
+    """The windows as a hold's row keeps them."""
+    return msgspec.msgpack.decode(bytes(packed), type=list[Window])
+
+
 def _windows(row: Row) -> list[Window]:
-    return msgspec.msgpack.decode(bytes(row[1]), type=list[Window])
+    return windows_from(row[1])
 
 
 def _no_hold(call_id: str) -> NotFoundError:

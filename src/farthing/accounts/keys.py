@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from hashlib import blake2b
 from hmac import compare_digest
+from math import inf
+from typing import Protocol
 
 import msgspec
 
@@ -67,12 +70,35 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True):
         return f"NewKey({self.key.id})"
 
 
+class Signals(Protocol):
+    """How processes of one host tell each other that keys have changed."""
+
+    @property
+    def keys_mark(self) -> int | None:
+        """Changes with each change; None: it cannot be told here, and the database must be asked."""
+        ...
+
+    def keys_changed(self) -> None:
+        """Tell them."""
+        ...
+
+
+class _Living(msgspec.Struct, frozen=True):
+    """A caller, and until when the secret is good, unix seconds."""
+
+    caller: Caller
+    until: float
+
+
 class Keys:
     """The keys of this installation."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, signals: Signals) -> None:
         self._database = database
         self._clock = clock
+        self._signals = signals
+        self._mark: int | None = None
+        self._living: dict[bytes, _Living] = {}
         self._by_digest: dict[bytes, Key] = {}
         self._by_old_digest: dict[bytes, Key] = {}
         self._version = -1
@@ -98,8 +124,7 @@ class Keys:
             created_at=int(self._clock.now()),
             expires_at=expires_at,
         )
-        await self._database.write(lambda: _insert(key, _digest(secret)))
-        await self.refresh(now=True)
+        await self._write(lambda: _insert(key, _digest(secret)))
         return NewKey(key=key, secret=secret)
 
     async def list(self) -> list[Key]:
@@ -127,8 +152,7 @@ class Keys:
             yield Query("UPDATE keys SET revoked_at = ? WHERE id = ?", (now, key.id))
             yield _CHANGED
 
-        await self._database.write(work)
-        await self.refresh(now=True)
+        await self._write(work)
         return msgspec.structs.replace(key, revoked_at=now)
 
     async def rotate(self, name_or_id: str, *, grace_s: int) -> NewKey:
@@ -147,13 +171,19 @@ class Keys:
             )
             yield _CHANGED
 
-        await self._database.write(work)
-        await self.refresh(now=True)
+        await self._write(work)
         return NewKey(key=msgspec.structs.replace(key, old_expires_at=until), secret=secret)
 
     async def refresh(self, *, now: bool = False) -> None:
-        """Read the keys again if another process changed them; at most once a second unless `now`."""
-        if now or self._clock.monotonic() - self._looked_at >= REFRESH_S:
+        """Read the keys again if another process changed them; where processes cannot tell each other, at
+        most once a second unless `now`."""
+        if not now and self.is_current:
+            return
+        if (
+            now
+            or self._signals.keys_mark is not None
+            or self._clock.monotonic() - self._looked_at >= REFRESH_S
+        ):
             await self._read()
 
     async def refresh_for(self, secret: str) -> None:
@@ -162,24 +192,47 @@ class Keys:
         Bounded in how often, so that a caller who guesses keys cannot keep the database busy.
         """
         is_due = self._clock.monotonic() - self._looked_at >= GUESS_REFRESH_S
-        if is_due and _digest(secret) not in self._by_digest:
+        if is_due and not self.is_current and _digest(secret) not in self._by_digest:
             await self._read()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether nobody has changed a key since the last look, as far as that can be told."""
+        mark = self._signals.keys_mark
+        return mark is not None and mark == self._mark and self._version >= 0
+
+    def caller_now(self, secret: str) -> Caller | None:
+        """The caller who holds this secret, as of the last look; None: `identify` says what is wrong."""
+        living = self._living.get(_digest(secret))
+        if living is None or living.until <= self._clock.now():
+            return None
+        return living.caller
+
+    async def _write(self, work: Callable[[], Work[None]]) -> None:
+        await self._database.write(work)
+        self._signals.keys_changed()
+        await self.refresh(now=True)
 
     async def _read(self) -> None:
         self._looked_at = self._clock.monotonic()
+        mark = self._signals.keys_mark
         try:
             rows = await self._database.read("SELECT value FROM counters WHERE name = 'keys'")
         except StorageError:
             if self._version < 0:
                 raise
             return  # the keys last read hold on; whether to serve without a ledger is decided at `reserve`
-        if rows[0][0] != self._version:
+        if rows[0][0] == self._version:
+            self._mark = mark
+        else:
             listed = await self._database.read(f"{_SELECT_WITH_DIGEST}")
             self._by_digest = {bytes(row[-2]): _key(row) for row in listed}
             self._by_old_digest = {
                 bytes(row[-1]): _key(row) for row in listed if row[-1] is not None
             }
+            self._living = _living(self._by_digest, self._by_old_digest)
             self._version = rows[0][0]
+            self._mark = mark
 
     def _new_secret(self) -> str:
         entropy = self._clock.token_bytes(SECRET_BYTES)
@@ -222,6 +275,19 @@ class Keys:
                 hint="Ask its administrator for a new one.",
             )
         return key
+
+
+def _living(new: Mapping[bytes, Key], old: Mapping[bytes, Key]) -> dict[bytes, _Living]:
+    """Who may call with which secret's digest, and until when."""
+    found = {}
+    for digest, key, ends in (
+        *((digest, key, key.old_expires_at or 0) for digest, key in old.items()),
+        *((digest, key, None) for digest, key in new.items()),
+    ):
+        if key.revoked_at is None:
+            limits = [end for end in (ends, key.expires_at) if end is not None]
+            found[digest] = _Living(caller_of(key), min(limits, default=inf))
+    return found
 
 
 def caller_of(key: Key) -> Caller:

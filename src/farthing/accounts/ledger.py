@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Literal
 
 import msgspec
@@ -24,9 +25,10 @@ _RARE = tuple(
     for name in Usage.__struct_fields__
     if name not in ("input_tokens", "output_tokens", "cached_input_tokens", "is_estimated")
 )
+_rare_of = attrgetter(*_RARE)
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One row. place: `deployment`, `provider` and served `model`; None when nothing was called.
 
     request_id: the provider's, which its invoice names. at: unix milliseconds.
@@ -80,38 +82,108 @@ def entries_of(record: CallRecord) -> tuple[Entry, ...]:
     return tuple(_entry(record, attempt, _flags(attempt)) for attempt in attempts)
 
 
+class Interned:
+    """Names and their short numbers, as far as they are known here. None stands for no name."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, int] = {}
+        self.models: dict[str, int] = {}
+        self.teams: dict[str | None, int | None] = {None: None}
+        self.places: dict[tuple[str | None, ...], int | None] = {}
+        self.tags: dict[tuple[str, ...], int | None] = {(): None}
+        #: The newest of them: a database that knows it by another name is another database.
+        self.newest: tuple[int, str] = (0, "")
+
+    def copy(self) -> Interned:
+        """The same, to be changed apart."""
+        made = Interned()
+        made.keys, made.models, made.teams = dict(self.keys), dict(self.models), dict(self.teams)
+        made.places, made.tags = dict(self.places), dict(self.tags)
+        made.newest = self.newest
+        return made
+
+
+#: Names that are kept in memory; tags are the callers' own words, so there may be any number.
+_MOST_NAMES = 20_000
+
+
+def still_good(names: Interned) -> Work[Interned]:
+    """A copy of the names, or none of them when this is another database or they are too many."""
+    number, name = names.newest
+    if not number or len(names.tags) + len(names.places) > _MOST_NAMES:
+        return Interned()
+    rows = yield Query("SELECT name FROM names WHERE id = ?", (number,))
+    return names.copy() if rows and rows[0][0] == name else Interned()
+
+
 def append(entries: Iterable[Entry]) -> Work[None]:
     """Write rows."""
+    names = Interned()
+    rows = []
     for entry in entries:
-        key = yield from name_id("key", entry.key_id)
-        team = yield from _optional("team", entry.team)
-        model = yield from name_id("model", entry.model)
-        place = yield from _optional("place", _place(entry))
-        tags = yield from _optional(
-            "tags", msgspec.json.encode(entry.tags).decode() if entry.tags else None
+        yield from learn(entry, names)
+        rows.append(row_of(entry, pack_id(entry.call_id), names))
+    for row in rows:
+        assert row is not None
+        yield Query(INSERT, row)
+
+
+def learn(entry: Entry, names: Interned) -> Work[None]:
+    """Look up the names of a row, and make those that are new."""
+    wanted: tuple[tuple[dict[Any, Any], str, Any, str | None], ...] = (
+        (names.keys, "key", entry.key_id, entry.key_id),
+        (names.models, "model", entry.model, entry.model),
+        (names.teams, "team", entry.team, entry.team),
+        (names.places, "place", _place_key(entry), _place(entry)),
+        (names.tags, "tags", entry.tags, msgspec.json.encode(entry.tags).decode()),
+    )
+    for known, kind, key, text in wanted:
+        if key not in known and text is None:
+            known[key] = None
+        elif key not in known:
+            assert text is not None
+            known[key] = yield from name_id(kind, text)
+            names.newest = max(names.newest, (known[key], text))
+
+
+def row_of(entry: Entry, call: bytes, names: Interned) -> tuple[Any, ...] | None:
+    """The parameters of `INSERT`; None while a name of it is not known: `learn` it first."""
+    usage = entry.usage
+    try:
+        return (
+            call,
+            entry.at,
+            names.keys[entry.key_id],
+            names.teams[entry.team],
+            names.models[entry.model],
+            names.places[_place_key(entry)],
+            names.tags[entry.tags],
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cached_input_tokens,
+            _rest(usage),
+            entry.nanodollars,
+            entry.flags,
+            None if entry.request_id is None else pack_request(entry.request_id),
         )
-        usage = entry.usage
-        rare = {name: value for name in _RARE if (value := getattr(usage, name))}
-        yield Query(
-            "INSERT INTO ledger (call, at, key_id, team, model, place, tags, input, output, cached, "
-            "rest, nanodollars, flags, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                pack_id(entry.call_id),
-                entry.at,
-                key,
-                team,
-                model,
-                place,
-                tags,
-                usage.input_tokens,
-                usage.output_tokens,
-                usage.cached_input_tokens,
-                msgspec.msgpack.encode(rare) if rare else None,
-                entry.nanodollars,
-                entry.flags,
-                None if entry.request_id is None else pack_request(entry.request_id),
-            ),
-        )
+    except KeyError:
+        return None
+
+
+INSERT = (
+    "INSERT INTO ledger (call, at, key_id, team, model, place, tags, input, output, cached, "
+    "rest, nanodollars, flags, request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _place_key(entry: Entry) -> tuple[str | None, ...]:
+    return (entry.deployment, entry.provider, entry.served_model, entry.tier)
+
+
+def _rest(usage: Usage) -> bytes | None:
+    """The counts that most calls do not have, as MessagePack."""
+    rare = {name: value for name, value in zip(_RARE, _rare_of(usage), strict=True) if value}
+    return msgspec.msgpack.encode(rare) if rare else None
 
 
 def has_call(call_id: str) -> Work[bool]:
@@ -336,10 +408,6 @@ def _place(each: Entry) -> str | None:
     return msgspec.json.encode(
         [each.deployment, each.provider, each.served_model, each.tier]
     ).decode()
-
-
-def _optional(kind: str, name: str | None) -> Work[int | None]:
-    return None if name is None else (yield from name_id(kind, name))
 
 
 def _names(by: By, value: object) -> tuple[str, ...]:

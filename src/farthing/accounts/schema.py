@@ -43,4 +43,16 @@ MIGRATIONS = (
             "INSERT INTO counters (name, value) VALUES ('budgets', 0)",
         ),
     ),
+    Migration(
+        room="accounts",
+        number=2,
+        name="journals",
+        statements=(
+            # How far each journal beside a SQLite database is in these tables, bytes.
+            "CREATE TABLE journals (name TEXT PRIMARY KEY, position INTEGER NOT NULL)",
+            # What the board shows: the windows of now, and those that hold something.
+            "CREATE INDEX budget_windows_start ON budget_windows (start_at)",
+            "CREATE INDEX budget_windows_held ON budget_windows (start_at) WHERE reserved <> 0",
+        ),
+    ),
 )

@@ -19,7 +19,7 @@ FarthingError
 │   ├── PermissionDeniedError    the key's scopes do not allow it (403)
 │   └── BudgetExceededError      the call could cost more than a budget has left (402)
 ├── CapacityError                we cannot serve it now (429, 503)
-│   ├── RateLimitedError         no deployment has quota left (429)
+│   ├── RateLimitedError         no deployment has quota left, or a rate is used up (429)
 │   └── OverloadedError          this process is at its limit or shutting down (503)
 ├── UnknownPriceError            the price is not known and the operator chose to refuse such calls (400)
 └── UpstreamError                the provider failed (502 unless said otherwise)
@@ -242,7 +242,7 @@ class CapacityError(FarthingError):
 
 
 class RateLimitedError(CapacityError):
-    """Every deployment that could serve the call is out of quota."""
+    """Every deployment that could serve the call is out of quota, or a rate of the settings is used up."""
 
     code = "rate_limit_exceeded"
     status = 429

@@ -316,6 +316,30 @@ class Budget(_Section, frozen=True, kw_only=True):
     )
 
 
+class Rate(_Section, frozen=True, kw_only=True):
+    """A limit of calls per minute, common to all processes of one host. The table's name is the rate's."""
+
+    requests_per_minute: Annotated[
+        _AtLeastOne | None, Meta(description="Calls per minute; unset: any number.")
+    ] = None
+    tokens_per_minute: Annotated[
+        _AtLeastOne | None,
+        Meta(description="Tokens per minute, counted at their upper bound until usage is known."),
+    ] = None
+    burst_s: Annotated[
+        float,
+        Meta(
+            description="How much may come at once after a pause, as seconds of the rate.",
+            gt=0,
+            le=86_400,
+        ),
+    ] = 60.0
+    key: Annotated[str | None, Meta(description="Only this key (name or id).")] = None
+    team: Annotated[str | None, Meta(description="Only this team.")] = None
+    model: Annotated[str | None, Meta(description="Only this model or route.")] = None
+    tag: Annotated[str | None, Meta(description="Only calls with this tag.")] = None
+
+
 class Alerts(_Section, frozen=True, kw_only=True):
     """Where alerts go, beside the log and the metrics."""
 
@@ -364,5 +388,6 @@ class Settings(_Section, frozen=True, kw_only=True):
     breaker: Breaker = Breaker()
     cache: Cache = Cache()
     budgets: dict[str, Budget] = {}
+    rates: dict[str, Rate] = {}
     alerts: Alerts = Alerts()
     telemetry: Telemetry = Telemetry()

@@ -6,6 +6,6 @@ Door: `connect(settings, durability=…, exclusive=…)`.
 """
 
 from farthing.base.storage.connect import connect
-from farthing.base.storage.work import Database, Migration, Query, Row, Work
+from farthing.base.storage.work import Database, Guard, Migration, Query, Row, Work
 
-__all__ = ["Database", "Migration", "Query", "Row", "Work", "connect"]
+__all__ = ["Database", "Guard", "Migration", "Query", "Row", "Work", "connect"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, TypeVar
 
 import asyncpg
 
 from farthing.base.storage.migrate import apply
-from farthing.base.storage.work import Migration, Query, Row, Work
+from farthing.base.storage.work import Guard, Migration, Query, Row, Work
 from farthing.core.errors import StorageError
 
 T = TypeVar("T")
@@ -45,6 +46,7 @@ class PostgresDatabase:
     """
 
     kind = "postgres"
+    path: Path | None = None
 
     def __init__(self, url: str, *, durability: str) -> None:
         self._url = url
@@ -72,10 +74,11 @@ class PostgresDatabase:
 
         await self.write(work)
 
-    async def write(self, work: Callable[[], Work[T]]) -> T:
+    async def write(self, work: Callable[[], Work[T]], *, guard: Guard | None = None) -> T:
         """See `Database.write`. A unit whose commit's fate is unknown raises StorageError."""
         if self._writer is None:
             raise _closed(self._url)
+        assert guard is None, "guards are for files of this machine"
         job = _Job(work)
         self._queue.put_nowait(job)
         result: T = await job.future
@@ -223,8 +226,7 @@ class PostgresDatabase:
                 try:
                     query = next(work)
                     while True:
-                        fetched = await connection.fetch(_numbered(query.sql), *query.params)
-                        query = work.send(_rows(fetched))
+                        query = work.send(await _execute(connection, query))
                 except StopIteration as stop:
                     job.result = stop.value
         except (*_LOST, *_CONFLICTS, *_SERVER):
@@ -253,6 +255,13 @@ class _Job:
             self.future.set_exception(self.error)
         else:
             self.future.set_result(self.result)
+
+
+async def _execute(connection: asyncpg.Connection, query: Query) -> list[Row]:
+    if query.many is None:
+        return _rows(await connection.fetch(_numbered(query.sql), *query.params))
+    await connection.executemany(_numbered(query.sql), query.many)
+    return []
 
 
 def _rows(records: list[Any]) -> list[Row]:

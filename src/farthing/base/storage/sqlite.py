@@ -12,14 +12,14 @@ from typing import Any, TypeVar
 
 from farthing.base.storage.lock import FileLock
 from farthing.base.storage.migrate import apply
-from farthing.base.storage.work import Migration, Query, Row, Work
+from farthing.base.storage.work import Guard, Migration, Query, Row, Work
 from farthing.core.errors import StorageError
 
 T = TypeVar("T")
 
-#: Units of work that share one commit at most; bounds how long one commit can take.
 #: Pages that each connection keeps in memory, KiB. Rows are appended and rarely read again.
 PAGE_CACHE_KIB = 512
+#: Units of work that share one commit at most; bounds how long one commit can take.
 GROUP = 512
 
 
@@ -36,6 +36,7 @@ class SqliteDatabase:
     def __init__(
         self, path: Path, *, durability: str, busy_timeout_s: float, exclusive: bool
     ) -> None:
+        self.path: Path | None = path
         self._path = path
         self._is_synced = durability == "power"
         self._busy_timeout_s = busy_timeout_s
@@ -74,11 +75,11 @@ class SqliteDatabase:
         """See `Database.migrate`."""
         await self.write(lambda: apply(migrations, str(self._path)))
 
-    async def write(self, work: Callable[[], Work[T]]) -> T:
+    async def write(self, work: Callable[[], Work[T]], *, guard: Guard | None = None) -> T:
         """See `Database.write`."""
         if self._writer is None:
             raise _closed(self._path)
-        result: T = await self._writer.submit(work)
+        result: T = await self._writer.submit(work, guard)
         return result
 
     async def read(self, sql: str, params: tuple[Any, ...] = ()) -> list[Row]:
@@ -141,10 +142,16 @@ class SqliteDatabase:
 class _Job:
     """A unit of work and where its result goes."""
 
-    __slots__ = ("error", "future", "loop", "result", "work")
+    __slots__ = ("error", "future", "guard", "loop", "result", "work")
 
-    def __init__(self, work: Callable[[], Work[Any]], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        work: Callable[[], Work[Any]],
+        loop: asyncio.AbstractEventLoop,
+        guard: Guard | None = None,
+    ) -> None:
         self.work = work
+        self.guard = guard
         self.loop = loop
         self.future: asyncio.Future[Any] = loop.create_future()
         self.result: Any = None
@@ -174,6 +181,7 @@ class _Thread:
         self._connect = connect
         self._begin = begin
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._next: _Job | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._opened: asyncio.Future[None] | None = None
         self._ended = asyncio.Event()
@@ -187,10 +195,10 @@ class _Thread:
         self._thread.start()
         await self._opened
 
-    async def submit(self, work: Callable[[], Work[Any]]) -> Any:
+    async def submit(self, work: Callable[[], Work[Any]], guard: Guard | None = None) -> Any:
         if self._ended.is_set():
             raise _closed(self._path)
-        job = _Job(work, asyncio.get_running_loop())
+        job = _Job(work, asyncio.get_running_loop(), guard)
         self._queue.put(job)
         return await job.future
 
@@ -208,7 +216,10 @@ class _Thread:
         else:
             self._tell(self._opened.set_result, None)
             while (jobs := self._gather()) is not None:
-                self._commit(jobs)
+                if jobs[0].guard is None:
+                    self._commit(jobs)
+                else:
+                    self._commit_guarded(jobs[0], jobs[0].guard)
                 for job in jobs:
                     self._tell(job.finish, loop=job.loop)
         finally:
@@ -235,12 +246,13 @@ class _Thread:
             self._connection = None
 
     def _gather(self) -> list[_Job] | None:
-        """The next job and those that wait behind it; None: stop."""
-        first = self._queue.get()
+        """The next job and those that wait behind it, a guarded one alone; None: stop."""
+        first = self._next or self._queue.get()
+        self._next = None
         if first is None:
             return None
         jobs = [first]
-        while len(jobs) < GROUP:
+        while len(jobs) < GROUP and first.guard is None:
             try:
                 job = self._queue.get_nowait()
             except queue.Empty:
@@ -248,8 +260,26 @@ class _Thread:
             if job is None:
                 self._queue.put(None)
                 break
+            if job.guard is not None:
+                self._next = job
+                break
             jobs.append(job)
         return jobs
+
+    def _commit_guarded(self, job: _Job, guard: Guard) -> None:
+        try:
+            guard.enter()
+        except Exception as error:  # border: as in `_run_job`
+            job.error = error
+            return
+        try:
+            self._commit([job])
+            if job.error is None:
+                guard.committed()
+        except Exception as error:  # border: as in `_run_job`
+            job.error = error
+        finally:
+            guard.leave()
 
     def _commit(self, jobs: list[_Job]) -> None:
         try:
@@ -288,7 +318,12 @@ class _Thread:
         try:
             query = next(work)
             while True:
-                query = work.send(connection.execute(query.sql, query.params).fetchall())
+                if query.many is None:
+                    rows = connection.execute(query.sql, query.params).fetchall()
+                else:
+                    connection.executemany(query.sql, query.many)
+                    rows = []
+                query = work.send(rows)
         except StopIteration as stop:
             job.result = stop.value
             connection.execute("RELEASE unit")

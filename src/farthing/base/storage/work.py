@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -12,10 +13,14 @@ Row = tuple[Any, ...]
 
 
 class Query(msgspec.Struct, frozen=True):
-    """One statement with `?` placeholders and its parameters (str, int, float, bytes, None)."""
+    """One statement with `?` placeholders and its parameters (str, int, float, bytes, None).
+
+    many: run it once for each of these instead; it then has no rows.
+    """
 
     sql: str
     params: tuple[Any, ...] = ()
+    many: Sequence[tuple[Any, ...]] | None = None
 
 
 #: Yields queries, is sent their rows, returns its result. No I/O of its own: both drivers run it.
@@ -31,10 +36,30 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     statements: tuple[str, ...]
 
 
+class Guard(Protocol):
+    """What a unit of work needs around its transaction. All three run on the thread that writes."""
+
+    def enter(self) -> None:
+        """Before the transaction. Raises StorageError, and then nothing is written."""
+        ...
+
+    def committed(self) -> None:
+        """Behind the commit. What it raises becomes the unit's error, though the unit stays written."""
+        ...
+
+    def leave(self) -> None:
+        """At the end, whatever happened, if `enter` returned."""
+        ...
+
+
 class Database(Protocol):
-    """An open database. Raises StorageError and its kin, never a driver's own exceptions."""
+    """An open database. Raises StorageError and its kin, never a driver's own exceptions.
+
+    path: the file, where the database is one of this machine's.
+    """
 
     kind: str
+    path: Path | None
 
     async def open(self) -> None:
         """Connect; make the file and its folder where they are missing."""
@@ -44,10 +69,11 @@ class Database(Protocol):
         """Bring a room's tables up to date. Raises StorageVersionError for a newer database."""
         ...
 
-    async def write(self, work: Callable[[], Work[T]]) -> T:
+    async def write(self, work: Callable[[], Work[T]], *, guard: Guard | None = None) -> T:
         """Run a unit of work; returns once it is durable. Work that raises leaves no trace.
 
-        Units that wait together share one commit. `work` must be safe to run again from its start.
+        Units that wait together share one commit, but for those with a guard: each has its own.
+        `work` must be safe to run again from its start.
         """
         ...
 

@@ -1,0 +1,174 @@
+"""Rates: requests and tokens per minute, counted exactly over all processes of a host.
+
+The generic cell rate algorithm (ITU-T recommendation I.371, 2004, annex A): of each limit one number is
+kept, the moment at which all that was admitted so far has passed at the limit's pace. A call is admitted
+if that moment, with the call added, lies no further ahead than the burst. So over any span W no more than
+burst + rate × W is admitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from farthing.base.config.settings import Rate as RateTable
+from farthing.base.storage.board import Board, key_of
+from farthing.core.calls import Caller
+from farthing.core.errors import RateLimitedError
+
+_MINUTE_NS = 60_000_000_000
+#: A moment further ahead than its burst and this was written before the clock was set back, nanoseconds.
+_STRAY_NS = 120_000_000_000
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """One number that is limited. at: its words on the board: the moment, and the sum of all refunds."""
+
+    at: int
+    table: RateTable
+    name: str
+    unit: str
+    per_minute: int
+    burst_ns: int
+
+    def cost_ns(self, count: int) -> int:
+        """How long so many last at the limit's pace, rounded up."""
+        return -(-count * _MINUTE_NS // self.per_minute)
+
+    def matches(self, caller: Caller, model: str, tags: Sequence[str]) -> bool:
+        """Whether a call counts against it."""
+        table = self.table
+        return (
+            (table.key is None or table.key in (caller.key_id, caller.name))
+            and (table.team is None or table.team == caller.team)
+            and (table.model is None or table.model == model)
+            and (table.tag is None or table.tag in tags)
+        )
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """What a call takes of a limit. until: the limit's moment with this call, unix nanoseconds.
+
+    moved: the limit's sum of refunds when it was charged.
+    """
+
+    limit: Limit
+    count: int
+    until: int
+    moved: int
+
+
+class Rates:
+    """The limits of the settings, on a board."""
+
+    def __init__(self, tables: dict[str, RateTable]) -> None:
+        self._tables = tables
+        self.limits: tuple[Limit, ...] = ()
+
+    def place(self, board: Board) -> None:
+        """Find each limit's words. Under the board's lock. One for which there is no room limits nothing."""
+        found = []
+        for name, table in self._tables.items():
+            for unit, per_minute in (
+                ("requests", table.requests_per_minute),
+                ("tokens", table.tokens_per_minute),
+            ):
+                at = None if per_minute is None else board.rate(key_of("rate", name, unit))
+                if at is not None and per_minute is not None:
+                    burst = max(int(table.burst_s * 1e9), -(-_MINUTE_NS // per_minute))
+                    limit = Limit(
+                        at=at,
+                        table=table,
+                        name=name,
+                        unit=unit,
+                        per_minute=per_minute,
+                        burst_ns=burst,
+                    )
+                    found.append(limit)
+        self.limits = tuple(found)
+
+    def configure(self, tables: dict[str, RateTable]) -> None:
+        """Take new settings; `place` must follow."""
+        self._tables = tables
+
+    @property
+    def is_any(self) -> bool:
+        """Whether the settings have rates."""
+        return bool(self._tables)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether one of them counts tokens."""
+        return any(table.tokens_per_minute is not None for table in self._tables.values())
+
+
+def ask(
+    words: memoryview[int], limits: Sequence[Limit], *, tokens: int, now_ns: int
+) -> tuple[Charge, ...]:
+    """What a call takes of each limit, nothing taken yet. Raises RateLimitedError. Under the lock."""
+    charges = []
+    for limit in limits:
+        count = tokens if limit.unit == "tokens" else 1
+        moment = _moment(words, limit, now_ns)
+        until = moment + limit.cost_ns(count)
+        if until - now_ns > limit.burst_ns and count:
+            raise _refusal(limit, count, until - now_ns - limit.burst_ns)
+        charges.append(Charge(limit, count, until, words[limit.at + 1]))
+    return tuple(charges)
+
+
+def take(words: memoryview[int], charges: Sequence[Charge]) -> None:
+    """Take what `ask` found. Under the same lock."""
+    for charge in charges:
+        words[charge.limit.at] = charge.until
+
+
+def correct(
+    words: memoryview[int], charges: Sequence[Charge], *, tokens: int | None, now_ns: int
+) -> None:
+    """Make the charge what was used: `tokens`; None: the call was never sent, all of it goes back.
+
+    Under the lock. What has passed already is not given back: others were kept waiting for it by nobody,
+    and to give it back would admit more than the burst and the rate together.
+    """
+    for charge in charges:
+        limit = charge.limit
+        used = 0 if tokens is None else tokens if limit.unit == "tokens" else 1
+        if used <= charge.count:
+            # Refunds to others since then may have moved this call's own end forward by as much.
+            until = charge.until - (words[limit.at + 1] - charge.moved)
+            refund = limit.cost_ns(charge.count) - limit.cost_ns(used)
+            refund = min(refund, max(0, until - now_ns))
+            words[limit.at] -= refund
+            words[limit.at + 1] += refund
+        else:
+            extra = limit.cost_ns(used - charge.count)
+            latest = now_ns + limit.burst_ns + _STRAY_NS // 2
+            words[limit.at] = min(_moment(words, limit, now_ns) + extra, latest)
+
+
+def _moment(words: memoryview[int], limit: Limit, now_ns: int) -> int:
+    """When all that was admitted has passed; never before now."""
+    moment = words[limit.at]
+    if moment > now_ns + limit.burst_ns + _STRAY_NS:
+        return now_ns + limit.burst_ns
+    return max(moment, now_ns)
+
+
+def _refusal(limit: Limit, count: int, wait_ns: int) -> RateLimitedError:
+    name, per_minute = limit.name, f"{limit.per_minute:,} {limit.unit} per minute"
+    if limit.cost_ns(count) > limit.burst_ns:
+        most = limit.burst_ns * limit.per_minute // _MINUTE_NS
+        return RateLimitedError(
+            f"Rate '{name}' lets at most {most:,} {limit.unit} pass at once ({per_minute}), and this "
+            f"request could take {count:,}.",
+            hint=f"Lower max_tokens, or raise burst_s under [rates.{name}].",
+            retryable=False,
+        )
+    wait_s = wait_ns / 1e9
+    return RateLimitedError(
+        f"Rate '{name}' ({per_minute}) is used up.",
+        hint=f"Try again in {wait_s:.3g} seconds, or raise it under [rates.{name}].",
+        retry_after_s=wait_s,
+    )

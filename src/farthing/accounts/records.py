@@ -1,0 +1,59 @@
+"""What the journal says: money held, more of it held, charged, given back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from farthing.accounts.budgets import Window
+from farthing.accounts.ledger import Entry
+
+# The tags and the order of the fields are what files of earlier versions have: new fields go to the end,
+# with a default.
+
+
+class Reserved(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Money is held for a call. at: unix milliseconds. budgets: the version of the budgets that were asked."""
+
+    call_id: str
+    nanodollars: int
+    at: int
+    key_id: str
+    model: str
+    team: str | None
+    tags: tuple[str, ...]
+    windows: tuple[Window, ...]
+    budgets: int
+
+
+class Extended(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """More is held for it."""
+
+    call_id: str
+    nanodollars: int
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    """It was charged. unconfirmed: nanodollars that stay held until `expires_at`, unix seconds."""
+
+    call_id: str
+    entries: tuple[Entry, ...]
+    unconfirmed: int
+    expires_at: int
+
+
+class Released(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    """Nothing of it was used."""
+
+    call_id: str
+
+
+Record = Reserved | Extended | Settled | Released
+
+encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Record)
+
+
+def decode(payload: bytes) -> Record:
+    """A record from its bytes. Raises msgspec.MsgspecError for one of a newer version."""
+    record: Record = _decoder.decode(payload)
+    return record
