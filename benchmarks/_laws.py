@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +21,7 @@ from farthing.accounts.ledger import Entry
 from farthing.base.clock import FakeClock
 from farthing.base.config.settings import Budget, Ledger, Provider, Settings, Storage, Timeouts
 from farthing.base.storage import connect
+from farthing.base.storage.journal import journals, path_of
 from farthing.core.calls import Caller, Request
 from farthing.core.errors import BudgetExceededError, FarthingError
 from farthing.gateway.client import Gateway, open_gateway
@@ -188,6 +190,9 @@ async def run(calls: Sequence[Wish]) -> Found:
                 closing(sqlite3.connect(copy)) as target,
             ):
                 source.backup(target)
+            # Behind the tables, since a journal only grows: what they hold of it they do not take again.
+            for each in journals(folder / "law.db"):
+                shutil.copyfile(each.path, path_of(copy, each.instance, each.number))
             died.set()
             await asyncio.gather(*tasks)
             rows = list(provider.invoice.rows)

@@ -11,8 +11,7 @@ import msgspec
 
 from farthing.accounts import holds, ledger, records
 from farthing.accounts.budgets import Budget, Window, scope_of, window_start
-from farthing.accounts.ledger import Entry, Interned
-from farthing.accounts.packing import pack_id
+from farthing.accounts.ledger import Interned
 from farthing.accounts.records import Extended, Record, Released, Reserved, Settled
 from farthing.base.storage import Query, Work, journal
 from farthing.base.storage.journal import JournalFile
@@ -23,6 +22,8 @@ _log = logging.getLogger("farthing.accounts")
 
 #: Holds that are looked up by one query.
 _TOGETHER = 200
+#: Records between two pauses: a third of a millisecond's work.
+_SLICE = 50
 
 
 class Folder:
@@ -40,8 +41,11 @@ class Folder:
         #: Windows whose spending the last run changed.
         self.touched: set[Window] = set()
 
-    def work(self) -> Work[int]:
-        """Bring everything that is written by now into the tables. Returns the number of records."""
+    def work(self, pause: Callable[[], None] | None = None) -> Work[int]:
+        """Bring everything that is written by now into the tables. Returns the number of records.
+
+        pause: called again and again on the way, so that other threads get their turn.
+        """
         self.touched = set()
         files = journal.journals(self._database)
         if not files:
@@ -51,11 +55,14 @@ class Folder:
         count = 0
         for file in files:
             for found in journal.read(file.path, positions.get(file.name, 0)):
-                batch = [self._decoded(payload) for payload in found.payloads]
-                yield from _Batch(file.instance, self._fresh, self._budgets, self.touched).fold(
-                    batch
-                )
-                count += len(batch)
+                batch = _Batch(file.instance, self._fresh, self._budgets, self.touched)
+                for first in range(0, len(found.payloads), _SLICE):
+                    for payload in found.payloads[first : first + _SLICE]:
+                        batch.add(self._decoded(payload))
+                    if pause is not None:
+                        pause()
+                yield from batch.fold(pause)
+                count += len(found.payloads)
                 yield Query(
                     "INSERT INTO journals (name, position) VALUES (?, ?) "
                     "ON CONFLICT (name) DO UPDATE SET position = excluded.position",
@@ -103,17 +110,15 @@ class Folder:
 
 
 class _Held:
-    """A hold while its records are folded. record: it has no row yet. state: that of its row."""
+    """A hold while its records are folded. record: it has no row yet. state: that of its row.
+
+    windows: as its row keeps them.
+    """
 
     __slots__ = ("is_changed", "nanodollars", "record", "state", "windows")
 
     def __init__(
-        self,
-        nanodollars: int,
-        windows: Sequence[Window],
-        *,
-        record: Reserved | None = None,
-        state: str = "open",
+        self, nanodollars: int, windows: bytes, record: Reserved | None, state: str = "open"
     ) -> None:
         self.nanodollars = nanodollars
         self.windows = windows
@@ -139,37 +144,57 @@ class _Batch:
         self._names = names
         self._budgets = budgets
         self._touched = touched
+        self._records: list[Record] = []
+        self._new: set[bytes] = set()
+        self._old: set[bytes] = set()
         self._held: dict[bytes, _Held] = {}
         self._settled: set[bytes] = set()
-        self._moves: dict[Window, list[int]] = {}
+        #: By the windows of a hold: nanodollars spent, and held more than before.
+        self._spent: dict[bytes, int] = {}
+        self._reserved: dict[bytes, int] = {}
         self._ledger: list[tuple[Any, ...]] = []
         self._inserts: list[tuple[Any, ...]] = []
         self._unconfirmed: list[tuple[Any, ...]] = []
         self._deletes: list[tuple[Any, ...]] = []
 
-    def fold(self, batch: Sequence[Record]) -> Work[None]:
-        calls = [pack_id(record.call_id) for record in batch]
-        yield from self._look_up(batch, calls)
-        for record, call in zip(batch, calls, strict=True):
-            if type(record) is Settled:
-                held = self._held.get(call)
-                if held is None or held.state == "unconfirmed":
-                    yield from self._settle_bare(record, call)
-                else:
-                    self._settle(record, call, held)
-                    yield from self._book(record.entries, call)
-            elif type(record) is Reserved:
-                yield from self._reserve(record, call)
-            elif type(record) is Released:
-                self._release(call)
-            elif type(record) is Extended:
-                self._extend(record, call)
-        yield from self._write()
+    def add(self, record: Record) -> None:
+        """The next record."""
+        self._records.append(record)
+        if type(record) is Reserved:
+            self._new.add(record.call)
+        elif record.call not in self._new:
+            self._old.add(record.call)
 
-    def _look_up(self, batch: Sequence[Record], calls: Sequence[bytes]) -> Work[None]:
+    def fold(self, pause: Callable[[], None] | None) -> Work[None]:
+        """Write what the records say."""
+        yield from self._look_up()
+        version = (yield Query("SELECT value FROM counters WHERE name = 'budgets'"))[0][0]
+        held = self._held
+        for number, record in enumerate(self._records):
+            if type(record) is Settled:
+                found = held.pop(record.call, None)
+                if found is None or found.state == "unconfirmed":
+                    yield from self._settle_bare(record)
+                    continue
+                self._settle(record, found)
+                if not self._book(record):
+                    yield from self._learn_and_book(record)
+            elif type(record) is Reserved:
+                made = _Held(record.nanodollars, record.windows, record)
+                held[record.call] = made
+                if record.budgets != version:
+                    made.windows = yield from self._windows_now(record)
+            elif type(record) is Released:
+                self._release(record)
+            elif type(record) is Extended:
+                self._extend(record)
+            if pause is not None and number % _SLICE == 0:
+                pause()
+        yield from self._write(pause)
+
+    def _look_up(self) -> Work[None]:
         """The rows of holds that earlier batches left."""
-        new = {c for r, c in zip(batch, calls, strict=True) if type(r) is Reserved}
-        old = sorted({c for c in calls if c not in new})
+        old = sorted(self._old)
         for first in range(0, len(old), _TOGETHER):
             some = old[first : first + _TOGETHER]
             marks = ", ".join("?" * len(some))
@@ -179,77 +204,74 @@ class _Batch:
                 tuple(some),
             )
             for call, nanodollars, windows, state in rows:
-                self._held[bytes(call)] = _Held(
-                    nanodollars, holds.windows_from(windows), state=state
-                )
+                self._held[bytes(call)] = _Held(nanodollars, bytes(windows), None, state)
 
-    def _reserve(self, record: Reserved, call: bytes) -> Work[None]:
-        windows: Sequence[Window] = record.windows
-        if record.budgets != (yield from self._version()):
-            windows = yield from self._windows_now(record)
-        self._held[call] = _Held(record.nanodollars, windows, record=record)
-        self._move(windows, 0, record.nanodollars)
-
-    def _extend(self, record: Extended, call: bytes) -> None:
-        held = self._held.get(call)
+    def _extend(self, record: Extended) -> None:
+        held = self._held.get(record.call)
         if held is not None:
             held.nanodollars += record.nanodollars
             held.is_changed = True
-            self._move(held.windows, 0, record.nanodollars)
-
-    def _release(self, call: bytes) -> None:
-        held = self._held.pop(call, None)
-        if held is not None:
-            self._move(held.windows, 0, -held.nanodollars)
             if held.record is None:
-                self._deletes.append((call,))
+                self._reserve(held.windows, record.nanodollars)
 
-    def _settle(self, record: Settled, call: bytes, held: _Held) -> None:
-        spent = sum(each.nanodollars for each in record.entries)
-        kept = holds.kept_of(held.nanodollars, spent, record.unconfirmed)
-        self._move(held.windows, spent, kept - held.nanodollars)
-        self._touched.update(held.windows)
-        del self._held[call]
-        if held.record is None and kept:
-            self._unconfirmed.append((kept, record.expires_at, call))
-        elif held.record is None:
-            self._deletes.append((call,))
+    def _release(self, record: Released) -> None:
+        held = self._held.pop(record.call, None)
+        if held is not None and held.record is None:
+            self._reserve(held.windows, -held.nanodollars)
+            self._deletes.append((record.call,))
+
+    def _settle(self, record: Settled, held: _Held) -> None:
+        spent = kept = 0
+        for entry in record.entries:
+            spent += entry.nanodollars
+        if record.unconfirmed:
+            kept = holds.kept_of(held.nanodollars, spent, record.unconfirmed)
+        windows = held.windows
+        self._spent[windows] = self._spent.get(windows, 0) + spent
+        if held.record is None:
+            self._reserve(windows, kept - held.nanodollars)
+            if kept:
+                self._unconfirmed.append((kept, record.expires_at, record.call))
+            else:
+                self._deletes.append((record.call,))
         elif kept:
             held.nanodollars = kept
-            self._insert(call, held, "unconfirmed", record.expires_at)
+            self._insert(record.call, held, "unconfirmed", record.expires_at)
 
-    def _settle_bare(self, record: Settled, call: bytes) -> Work[None]:
+    def _settle_bare(self, record: Settled) -> Work[None]:
         """A settlement without a hold: a repetition, or a call that was served although nothing was held."""
-        if call in self._settled or (yield from ledger.has_call(record.call_id)):
+        if record.call in self._settled or (yield from ledger.has_packed(record.call)):
             return
-        budgets = yield from self._budgets()
-        windows = yield from holds.windows_of(record.entries[0], budgets)
-        self._move(windows, sum(each.nanodollars for each in record.entries), 0)
-        self._touched.update(windows)
-        yield from self._book(record.entries, call)
+        windows = yield from holds.windows_of(record.entries[0], (yield from self._budgets()))
+        packed = holds.windows_to(windows)
+        spent = sum(entry.nanodollars for entry in record.entries)
+        self._spent[packed] = self._spent.get(packed, 0) + spent
+        yield from self._learn_and_book(record)
 
-    def _book(self, entries: Sequence[Entry], call: bytes) -> Work[None]:
-        self._settled.add(call)
-        for entry in entries:
-            row = ledger.row_of(entry, call, self._names)
+    def _book(self, record: Settled) -> bool:
+        """Add the rows; False, and none is added, when a name of theirs is not known."""
+        rows = []
+        for entry in record.entries:
+            row = ledger.row_of(entry, record.call, self._names)
             if row is None:
-                yield from ledger.learn(entry, self._names)
-                row = ledger.row_of(entry, call, self._names)
-                assert row is not None
-            self._ledger.append(row)
+                return False
+            rows.append(row)
+        self._ledger += rows
+        self._settled.add(record.call)
+        return True
 
-    def _move(self, windows: Sequence[Window], spent: int, reserved: int) -> None:
-        for window in windows:
-            sums = self._moves.get(window)
-            if sums is None:
-                self._moves[window] = [reserved, spent]
-            else:
-                sums[0] += reserved
-                sums[1] += spent
+    def _learn_and_book(self, record: Settled) -> Work[None]:
+        for entry in record.entries:
+            yield from ledger.learn(entry, self._names)
+        self._book(record)
+
+    def _reserve(self, windows: bytes, nanodollars: int) -> None:
+        self._reserved[windows] = self._reserved.get(windows, 0) + nanodollars
 
     def _insert(self, call: bytes, held: _Held, state: str, expires_at: int | None) -> None:
         record = held.record
         assert record is not None
+        self._reserve(held.windows, held.nanodollars)
         self._inserts.append(
             (
                 call,
@@ -262,43 +284,41 @@ class _Batch:
                 record.model,
                 record.team,
                 msgspec.json.encode(record.tags).decode(),
-                msgspec.msgpack.encode(held.windows),
+                held.windows,
             )
         )
 
-    def _write(self) -> Work[None]:
+    def _write(self, pause: Callable[[], None] | None) -> Work[None]:
         extended = []
         for call, held in self._held.items():
             if held.record is not None:
                 self._insert(call, held, "open", None)
             elif held.is_changed:
                 extended.append((held.nanodollars, call))
-        moves = [
-            (sums[0], sums[1], window.budget, window.start_at)
-            for window, sums in self._moves.items()
-            if sums[0] or sums[1]
-        ]
+        yield from ledger.append_rows(self._ledger, pause)
         for sql, many in (
-            (ledger.INSERT, self._ledger),
             (_INSERT, self._inserts),
             (_UNCONFIRMED, self._unconfirmed),
             ("UPDATE reservations SET nanodollars = ? WHERE call = ?", extended),
             ("DELETE FROM reservations WHERE call = ?", self._deletes),
-            (_MOVE, moves),
+            (_MOVE, self._moves()),
         ):
             if many:
                 yield Query(sql, many=many)
 
-    def _version(self) -> Work[int]:
-        """The budgets' version now; read once for each batch."""
-        if self._now is None:
-            rows = yield Query("SELECT value FROM counters WHERE name = 'budgets'")
-            self._now = rows[0][0]
-        return self._now
+    def _moves(self) -> list[tuple[Any, ...]]:
+        """What each window has more of now."""
+        sums: dict[Window, list[int]] = {}
+        for place, amounts in enumerate((self._reserved, self._spent)):
+            for packed, nanodollars in amounts.items():
+                windows = holds.windows_from(packed)
+                if place:
+                    self._touched.update(windows)
+                for window in windows:
+                    sums.setdefault(window, [0, 0])[place] += nanodollars
+        return [(s[0], s[1], w.budget, w.start_at) for w, s in sums.items() if s[0] or s[1]]
 
-    _now: int | None = None
-
-    def _windows_now(self, record: Reserved) -> Work[list[Window]]:
+    def _windows_now(self, record: Reserved) -> Work[bytes]:
         """The windows of a hold that was written while the budgets changed: those that have begun."""
         names = yield from holds.key_names()
         caller = Caller(
@@ -314,7 +334,7 @@ class _Batch:
             is_begun = bool(begun) and begun[0][0] == scope_of(budget)
             if is_begun and budget.matches(caller, record.model, record.tags):
                 found.append(Window(budget.name, start))
-        return found
+        return holds.windows_to(found)
 
 
 _INSERT = (

@@ -51,7 +51,8 @@ class Reservation(msgspec.Struct, kw_only=True):
     """Money held for a call. is_recorded False: the database could not be written and the operator chose
     to serve all the same.
 
-    nanodollars: what is held now, extensions included. ended: how it was given back, if it was. instance
+    nanodollars: what is held now, extensions included. call: its id, packed. ended: how it was given
+    back, if it was. instance
     and generation: the process that made it, and the budgets as they were then. lines: where its budgets
     stand on the board. charges: what it took of the rates.
     """
@@ -61,6 +62,7 @@ class Reservation(msgspec.Struct, kw_only=True):
     is_recorded: bool = True
     nanodollars: int = 0
     ended: Literal["settled", "released"] | None = None
+    call: bytes = b""
     instance: str = ""
     generation: int = -1
     lines: tuple[Line, ...] = ()
@@ -319,6 +321,11 @@ def _join(
 def windows_from(packed: bytes) -> list[Window]:
     """The windows as a hold's row keeps them."""
     return msgspec.msgpack.decode(bytes(packed), type=list[Window])
+
+
+def windows_to(windows: Sequence[Window]) -> bytes:
+    """The same, packed."""
+    return msgspec.msgpack.encode(windows)
 
 
 def _windows(row: Row) -> list[Window]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +16,7 @@ from farthing.accounts.budgets import Alert, alerts, exceeded
 from farthing.accounts.fold import Folder
 from farthing.accounts.guards import Administration, Count, Folding
 from farthing.accounts.holds import Hold, Reservation
+from farthing.accounts.packing import pack_id
 from farthing.accounts.rates import Charge, Rates
 from farthing.accounts.records import Extended, Released, Reserved, Settled
 from farthing.accounts.till import Settlement
@@ -32,6 +35,8 @@ _log = logging.getLogger("farthing.accounts")
 FOLD_S = 1.0
 #: So many bytes are folded at once, whatever the time.
 FOLD_BYTES = 2 << 20
+#: What the fold leaves to the loop between two slices of its work, seconds.
+_PAUSE_S = 0.0005
 
 
 class JournalTill:
@@ -78,6 +83,7 @@ class JournalTill:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._folding: asyncio.Task[None] | None = None
+        self._breath = threading.Event()
 
     # --- life ---
 
@@ -183,7 +189,8 @@ class JournalTill:
             at = line.at
             if words[at] + words[at + 1] + amount > line.limit:
                 raise exceeded(line.budget, words[at], words[at + 1], amount)
-        record = records.encode(_reserved(wish, plan, view.version))
+        call = pack_id(wish.call_id)
+        record = _reserved(call, wish, plan, view.version)
         words[BUSY] = 1
         try:
             self._journal.append(record)
@@ -194,7 +201,7 @@ class JournalTill:
             words[line.at + 1] += amount
         words[BUSY] = 0
         rates.take(words, charges)
-        return self._reservation(wish, plan, view.generation, charges)
+        return self._reservation(call, wish, plan, view.generation, charges)
 
     def _reserve_bare(self, wish: Hold, view: View, plan: Plan) -> Reservation | None:
         """Write a hold that no budget counts, without the lock.
@@ -205,14 +212,15 @@ class JournalTill:
         wanted = self.board.words[WANTED]
         if not self._is_fresh(view.generation):
             return None
-        self._journal.append(records.encode(_reserved(wish, plan, view.version)))
+        call = pack_id(wish.call_id)
+        self._journal.append(_reserved(call, wish, plan, view.version))
         words = self.board.words
         if words[GENERATION] != view.generation or words[WANTED] != wanted:
             self.board.want_count()
-            self._journal.append(records.encode(Released(wish.call_id)))
+            self._journal.append(records.encode(Released(call)))
             self.board.want_count()
             return None
-        return self._reservation(wish, plan, view.generation, ())
+        return self._reservation(call, wish, plan, view.generation, ())
 
     # --- extend ---
 
@@ -254,7 +262,7 @@ class JournalTill:
             at = line.at
             if words[at] + words[at + 1] + nanodollars > line.limit:
                 raise exceeded(line.budget, words[at], words[at + 1], nanodollars)
-        record = records.encode(Extended(reservation.hold.call_id, nanodollars))
+        record = records.encode(Extended(reservation.call, nanodollars))
         words[BUSY] = 1
         try:
             self._journal.append(record)
@@ -308,7 +316,7 @@ class JournalTill:
             return False
         record = records.encode(
             Settled(
-                settlement.call_id,
+                reservation.call or pack_id(settlement.call_id),
                 settlement.entries,
                 settlement.unconfirmed,
                 settlement.expires_at,
@@ -342,7 +350,7 @@ class JournalTill:
     def _release_quickly(self, reservation: Reservation) -> bool:
         if not self._is_mine(reservation):
             return False
-        record = records.encode(Released(reservation.hold.call_id))
+        record = records.encode(Released(reservation.call))
         self._finish(reservation, record, 0, reservation.nanodollars, None)
         reservation.ended = "released"
         return True
@@ -407,15 +415,16 @@ class JournalTill:
 
     # --- tables ---
 
-    async def fold(self) -> None:
-        """See `Till.fold`."""
+    async def fold(self, *, is_gentle: bool = False) -> None:
+        """See `Till.fold`. is_gentle: let the loop have its turn on the way, since nobody waits."""
         before = self._journal.written
         if before == self._folded and self._trouble is None and not self.others():
             return
         self._attach()
         folding = Folding(self, self._folder)
         try:
-            found = await self._database.write(self._fold_and_look, guard=folding)
+            work = partial(self._fold_and_look, self._pause if is_gentle else None)
+            found = await self._database.write(work, guard=folding)
         except StorageError as error:
             self._trouble = error
             self._arm()
@@ -472,10 +481,10 @@ class JournalTill:
         if is_looked_at and self._seen == before:
             self._folds = words[FOLDED]
 
-    def _fold_and_look(self) -> Work[list[Alert]]:
+    def _fold_and_look(self, pause: Callable[[], None] | None) -> Work[list[Alert]]:
         """Fold, and see which budgets passed a mark, whoever folded what made them pass it."""
         seen = self._seen = self.board.words[FOLDED]
-        count = yield from self._folder.work()
+        count = yield from self._folder.work(pause)
         if not self._tells or (not count and seen == self._folds):
             return []
         budgets = yield from self._budgets.current()
@@ -483,6 +492,11 @@ class JournalTill:
         if seen != self._folds:
             windows |= self._budgets.windows_at(self._clock.now())
         return (yield from alerts(budgets, sorted(windows, key=lambda w: (w.budget, w.start_at))))
+
+    def _pause(self) -> None:
+        """On the writing thread: give the interpreter to the loop, which would wait 5 ms for each system
+        call that it makes beside a busy thread."""
+        self._breath.wait(_PAUSE_S)
 
     def _is_mine(self, reservation: Reservation) -> bool:
         return (
@@ -499,10 +513,16 @@ class JournalTill:
         )
 
     def _reservation(
-        self, wish: Hold, plan: Plan, generation: int, charges: tuple[Charge, ...]
+        self,
+        call: bytes,
+        wish: Hold,
+        plan: Plan,
+        generation: int,
+        charges: tuple[Charge, ...],
     ) -> Reservation:
         return Reservation(
             hold=wish,
+            call=call,
             windows=plan.windows,
             nanodollars=wish.nanodollars,
             instance=self._instance,
@@ -570,7 +590,7 @@ class JournalTill:
         try:
             if not self.board.is_in_place():
                 self.view = None  # the next hold finds it missing, and says so
-            await self.fold()
+            await self.fold(is_gentle=True)
             old = [f for f in journal.journals(self._path) if f.instance == self._instance][:-1]
             if old:
                 await self._database.write(lambda: self._folder.remove(old))
@@ -583,18 +603,20 @@ class JournalTill:
             self._arm()
 
 
-def _reserved(wish: Hold, plan: Plan, version: int) -> Reserved:
+def _reserved(call: bytes, wish: Hold, plan: Plan, version: int) -> bytes:
     caller = wish.caller
-    return Reserved(
-        wish.call_id,
-        wish.nanodollars,
-        int(wish.at_s * 1000),
-        caller.key_id,
-        wish.model,
-        caller.team,
-        wish.tags,
-        plan.windows,
-        version,
+    return records.encode(
+        Reserved(
+            call,
+            wish.nanodollars,
+            int(wish.at_s * 1000),
+            caller.key_id,
+            wish.model,
+            caller.team,
+            wish.tags,
+            plan.packed,
+            version,
+        )
     )
 
 

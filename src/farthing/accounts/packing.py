@@ -34,16 +34,19 @@ _UUID, _REQ_HEX = b"\x00", b"\x01"
 
 def pack_request(request_id: str) -> bytes:
     """A provider's request id; the two commonest forms (a UUID, `req_` and 32 hex digits) in 17 bytes."""
-    try:
-        if len(request_id) == 36 and request_id.count("-") == 4 and request_id.islower():
-            packed = _UUID + bytes.fromhex(request_id.replace("-", ""))
-        elif len(request_id) == 36 and request_id.startswith("req_"):
-            packed = _REQ_HEX + bytes.fromhex(request_id[4:])
-        else:
-            packed = request_id.encode()
-    except ValueError:
-        packed = request_id.encode()
-    return packed if unpack_request(packed) == request_id else request_id.encode()
+    if len(request_id) == 36:
+        try:
+            if request_id.startswith("req_"):
+                packed = bytes.fromhex(request_id[4:])
+                if packed.hex() == request_id[4:]:
+                    return _REQ_HEX + packed
+            else:
+                packed = _UUID + bytes.fromhex(request_id.replace("-", ""))
+                if len(packed) == 17 and unpack_request(packed) == request_id:
+                    return packed
+        except ValueError:
+            pass  # another form, kept as it is
+    return request_id.encode()
 
 
 def unpack_request(packed: bytes | None) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from farthing.accounts.budgets import Window
 from farthing.accounts.ledger import Entry
 
 # The tags and the order of the fields are what files of earlier versions have: new fields go to the end,
@@ -12,30 +11,34 @@ from farthing.accounts.ledger import Entry
 
 
 class Reserved(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """Money is held for a call. at: unix milliseconds. budgets: the version of the budgets that were asked."""
+    """Money is held for a call. call: its id, packed. at: unix milliseconds.
 
-    call_id: str
+    windows: as a hold's row keeps them, so that no one need unpack them on the way. budgets: the version
+    of the budgets that were asked.
+    """
+
+    call: bytes
     nanodollars: int
     at: int
     key_id: str
     model: str
     team: str | None
     tags: tuple[str, ...]
-    windows: tuple[Window, ...]
+    windows: bytes
     budgets: int
 
 
 class Extended(msgspec.Struct, frozen=True, array_like=True, tag=2):
     """More is held for it."""
 
-    call_id: str
+    call: bytes
     nanodollars: int
 
 
 class Settled(msgspec.Struct, frozen=True, array_like=True, tag=3):
     """It was charged. unconfirmed: nanodollars that stay held until `expires_at`, unix seconds."""
 
-    call_id: str
+    call: bytes
     entries: tuple[Entry, ...]
     unconfirmed: int
     expires_at: int
@@ -44,7 +47,7 @@ class Settled(msgspec.Struct, frozen=True, array_like=True, tag=3):
 class Released(msgspec.Struct, frozen=True, array_like=True, tag=4):
     """Nothing of it was used."""
 
-    call_id: str
+    call: bytes
 
 
 Record = Reserved | Extended | Settled | Released

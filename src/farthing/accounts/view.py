@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from farthing.accounts.budgets import Budget, Window, scope_of, window_end, window_start
-from farthing.accounts.holds import Hold
+from farthing.accounts.holds import Hold, windows_to
 from farthing.accounts.rates import Limit
 from farthing.base.storage.board import USED, Board, key_of
 
@@ -35,11 +35,12 @@ class Line:
 class Plan:
     """What calls of one kind meet between two moments, unix seconds."""
 
-    __slots__ = ("limits", "lines", "since", "until", "windows")
+    __slots__ = ("limits", "lines", "packed", "since", "until", "windows")
 
     def __init__(self, lines: Sequence[Line], limits: Sequence[Limit], at_s: float) -> None:
         self.lines = tuple(lines)
         self.windows = tuple(line.window for line in lines)
+        self.packed = windows_to(self.windows)
         self.limits = tuple(limits)
         starts = [line.window.start_at for line in lines]
         ends = [window_end(line.budget.window, line.window.start_at) for line in lines]

@@ -16,6 +16,8 @@ except ImportError:  # Windows: no board there, and no journal; the tables alone
     fcntl = None  # type: ignore[assignment]
 
 IS_AVAILABLE = fcntl is not None
+_TAKE = fcntl.LOCK_EX | fcntl.LOCK_NB if IS_AVAILABLE else 0
+_GIVE = fcntl.LOCK_UN if IS_AVAILABLE else 0
 
 _MAGIC = int.from_bytes(b"FARTHBRD", "little")
 #: Of the layout below. Another version's board is made anew.
@@ -125,7 +127,7 @@ class Board:
         """Take the lock without waiting; the event loop's. Give it back with `unlock_quick`."""
         for _ in range(_TRIES):
             try:
-                fcntl.flock(self._quick, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._quick, _TAKE)
             except OSError:
                 continue
             return True
@@ -133,7 +135,7 @@ class Board:
 
     def unlock_quick(self) -> None:
         """Give back what `try_lock` took."""
-        fcntl.flock(self._quick, fcntl.LOCK_UN)
+        fcntl.flock(self._quick, _GIVE)
 
     def lock(self, timeout_s: float) -> None:
         """Wait for the lock; the writing thread's. Raises StorageError when the time is over.
@@ -143,7 +145,7 @@ class Board:
         """
         for _ in range(max(1, int(timeout_s / _PAUSE_S))):
             try:
-                fcntl.flock(self._slow, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(self._slow, _TAKE)
             except BlockingIOError:
                 self._wait.wait(_PAUSE_S)
                 continue
@@ -155,7 +157,7 @@ class Board:
 
     def unlock(self) -> None:
         """Give back what `lock` took."""
-        fcntl.flock(self._slow, fcntl.LOCK_UN)
+        fcntl.flock(self._slow, _GIVE)
 
     # --- the head ---
 
