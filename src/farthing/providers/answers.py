@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from functools import lru_cache
 
 import msgspec
 
@@ -12,12 +12,12 @@ from farthing.core.errors import FarthingError
 from farthing.core.protocols import AnswerHead, Take
 from farthing.providers.connection import MAX_ANSWER_BYTES, MAX_STREAM_BYTES, Exchange
 from farthing.wire.codec import Codec, Skims, StreamReader
+from farthing.wire.upstream.errors import TooLargeError
 
 #: Answer headers that accounting or quota read, or that help a caller; all others stay here.
-_KEPT_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-ms-", "azure-openai-")
-_KEPT_HEADERS = frozenset(
-    {"retry-after", "retry-after-ms", "x-request-id", "request-id", "apim-request-id"}
-    | {"openai-processing-ms", "openai-version", "x-farthing-simulated"}
+_KEPT = re.compile(
+    rb"\r\n((?:x-ratelimit-|anthropic-ratelimit-|x-ms-|azure-openai-)[^:\r]*|retry-after|retry-after-ms"
+    rb"|x-request-id|request-id|apim-request-id|openai-processing-ms|openai-version|x-farthing-simulated):"
 )
 #: After so many pieces in a row that were no plain content, a stream is read in the ordinary way.
 _MISSES = 8
@@ -160,7 +160,7 @@ class StreamedAnswer:
             return
         self._size += len(piece)
         if self._size > MAX_STREAM_BYTES:
-            raise self._exchange.too_large(MAX_STREAM_BYTES)
+            raise self._exchange.in_body(TooLargeError(MAX_STREAM_BYTES))
         for event in self._reader.feed(piece):
             self._ready.append(event)
             self._is_over = self._is_over or event.kind is EventKind.END
@@ -170,13 +170,11 @@ class StreamedAnswer:
 
 
 def _head(exchange: Exchange) -> AnswerHead:
-    kept = tuple([(name, value) for name, value in exchange.headers.items() if _is_kept(name)])
-    return AnswerHead(status=exchange.status, request_id=exchange.request_id, headers=kept)
-
-
-@lru_cache(maxsize=1024)
-def _is_kept(header: str) -> bool:
-    return header in _KEPT_HEADERS or header.startswith(_KEPT_PREFIXES)
+    return AnswerHead(
+        status=exchange.status,
+        request_id=exchange.request_id,
+        headers=exchange.headers_like(_KEPT),
+    )
 
 
 class _ErrorBody(msgspec.Struct):

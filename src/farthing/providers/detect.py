@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
 
 from farthing.providers.vendors import Vendor, vendors
+from farthing.wire.upstream.origin import is_loopback
 
 #: Largest listing that a probe reads, bytes. A server with more is not a model server on a desk.
 _MAX_LISTING = 1024 * 1024
@@ -95,13 +95,7 @@ async def probe(base_url: str) -> tuple[str, ...] | None:
 
 def is_loopback_url(url: str) -> bool:
     """Whether the address is this machine itself."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 async def _read_all(reader: asyncio.StreamReader) -> bytes:
