@@ -10,7 +10,7 @@ import msgspec
 from farthing.core.calls import Event, EventKind, Tally
 from farthing.core.errors import FarthingError
 from farthing.core.protocols import AnswerHead, Take
-from farthing.providers.connection import MAX_ANSWER_BYTES, MAX_STREAM_BYTES, Exchange
+from farthing.providers.connection import MAX_STREAM_BYTES, Exchange
 from farthing.wire.codec import Codec, Skims, StreamReader
 from farthing.wire.upstream.errors import TooLargeError
 
@@ -25,9 +25,10 @@ _NOTHING = Tally()
 
 
 class WholeAnswer:
-    """An unstreamed answer: one event of kind WHOLE."""
+    """An unstreamed answer: one event of kind WHOLE. limit: bytes that it may have."""
 
-    def __init__(self, exchange: Exchange, dialect: Codec) -> None:
+    def __init__(self, exchange: Exchange, dialect: Codec, *, limit: int) -> None:
+        self._limit = limit
         self.head = _head(exchange)
         self._exchange = exchange
         self._dialect = dialect
@@ -51,7 +52,7 @@ class WholeAnswer:
         if self._is_read:
             raise StopAsyncIteration
         self._is_read = True
-        body = await self._exchange.body(MAX_ANSWER_BYTES)
+        body = await self._exchange.body(self._limit)
         status = error_status(body) if b'"error"' in body[:4096] else None
         if status is not None:
             raise self._exchange.place(

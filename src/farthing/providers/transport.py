@@ -25,6 +25,7 @@ from farthing.core.protocols import Answer, Attempt
 from farthing.providers import credentials
 from farthing.providers.answers import StreamedAnswer, WholeAnswer, error_status
 from farthing.providers.connection import (
+    MAX_ANSWER_BYTES,
     MAX_ERROR_BYTES,
     Exchange,
     RequestHead,
@@ -230,7 +231,7 @@ class HttpProvider(ABC):
             if is_json:
                 raise await self._whole_instead(exchange, dialect)
         elif is_json or kind == "":
-            return WholeAnswer(exchange, dialect)
+            return WholeAnswer(exchange, dialect, limit=MAX_ANSWER_BYTES)
         expected = "an event stream" if attempt.stream else "JSON"
         error = UpstreamProtocolError(
             f"Provider '{self.name}' answered with content type '{kind[:60]}' instead of {expected}.",

@@ -77,6 +77,9 @@ class Paths:
 
     def face_for(self, exchange: Exchange) -> Face:
         """The face in whose form a request without operation is refused."""
+        matches = self._matches(exchange.path, exchange)
+        if matches:  # the path is known, only the method is not
+            return matches[0].face
         by_name = self._by_name
         if exchange.path.startswith("/admin"):
             return by_name["admin"]
