@@ -78,7 +78,7 @@ class Paths:
     def face_for(self, exchange: Exchange) -> Face:
         """The face in whose form a request without operation is refused."""
         matches = self._matches(exchange.path, exchange)
-        if matches:  # the path is known, only the method is not
+        if matches and not matches[0].face.is_control:  # the path is known, only the method is not
             return matches[0].face
         by_name = self._by_name
         if exchange.path.startswith("/admin"):
