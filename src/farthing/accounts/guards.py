@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,7 @@ from farthing.accounts.budgets import (
     begin,
     window_start,
 )
-from farthing.accounts.fold import Folder
-from farthing.accounts.holds import Hold, Reservation
-from farthing.accounts.view import View
+from farthing.accounts.holds import Hold
 from farthing.base.storage import Query, Work
 from farthing.base.storage.board import (
     BUDGETS,
@@ -30,24 +28,23 @@ from farthing.base.storage.board import (
 )
 from farthing.core.errors import StorageError
 
-if TYPE_CHECKING:  # the till makes guards
-    from farthing.accounts.journal_till import JournalTill
+if TYPE_CHECKING:  # it makes guards
+    from farthing.accounts.bookkeeper import Bookkeeper
 
 
 class Folding:
     """Around a fold: nobody needs to wait for it, since it changes no total."""
 
-    def __init__(self, till: JournalTill, folder: Folder) -> None:
-        self._till = till
-        self._folder = folder
+    def __init__(self, keeper: Bookkeeper) -> None:
+        self._keeper = keeper
 
     def enter(self) -> None:
         """See `Guard.enter`."""
 
     def committed(self) -> None:
         """See `Guard.committed`."""
-        self._folder.keep()
-        self._till.note_fold(is_looked_at=True)
+        self._keeper.folder.keep()
+        self._keeper.note_fold(is_looked_at=True)
 
     def leave(self) -> None:
         """See `Guard.leave`."""
@@ -60,67 +57,71 @@ class Administration:
     looks good.
     """
 
-    def __init__(self, till: JournalTill, folder: Folder) -> None:
-        self._till = till
-        self._folder = folder
+    def __init__(self, keeper: Bookkeeper) -> None:
+        self._keeper = keeper
 
     def enter(self) -> None:
         """See `Guard.enter`."""
-        self._till.board.lock(self._till.timeout_s)
-        self._till.board.want_count()
+        self._keeper.board.lock(self._keeper.timeout_s)
+        self._keeper.board.want_count()
 
     def committed(self) -> None:
         """See `Guard.committed`."""
-        self._folder.keep()
-        self._till.note_fold()
+        self._keeper.folder.keep()
+        self._keeper.note_fold()
 
     def leave(self) -> None:
         """See `Guard.leave`."""
-        self._till.board.unlock()
+        self._keeper.board.unlock()
 
 
 class Count:
-    """Counts the board anew from the tables, and then holds what one call wishes.
+    """Counts the board anew from the tables, and then lets the till `take` what one call wishes.
 
-    Its unit of work folds every journal first, under the lock, so that the tables say all.
+    Its unit of work folds every journal first, under the lock, so that the tables say all. budgets and
+    version: those that were read on the way.
     """
 
     def __init__(
-        self, till: JournalTill, folder: Folder, budgets: BudgetStore, wish: Hold, now_s: float
+        self,
+        keeper: Bookkeeper,
+        budgets: BudgetStore,
+        wish: Hold,
+        now_s: float,
+        take: Callable[[Count], None],
     ) -> None:
-        self._till = till
-        self._folder = folder
-        self._budgets = budgets
-        self._wish = wish
+        self._keeper = keeper
+        self._take = take
+        self._store = budgets
+        self.wish = wish
         self._now_s = now_s
         self._mark = 0
-        self._version = 0
-        self._known: tuple[Budget, ...] = ()
+        self.version = 0
+        self.budgets: tuple[Budget, ...] = ()
         self._joined: list[bytes] = []
         self._rows: list[tuple[Any, ...]] = []
-        self.reservation: Reservation | None = None
 
     def enter(self) -> None:
         """See `Guard.enter`."""
-        board = self._till.board
+        board = self._keeper.board
         if not board.is_in_place():
             raise StorageError(
                 "The board beside the database was removed while it was in use.",
                 hint="Start Farthing again, in every process that uses this database.",
             )
-        board.lock(self._till.timeout_s)
+        board.lock(self._keeper.timeout_s)
         self._mark = board.new_mark()
         board.words[WANTED] = self._mark
 
     def work(self) -> Work[None]:
         """The unit of work."""
-        yield from self._folder.work()
+        yield from self._keeper.folder.work()
         self._joined = []
-        self._known = yield from self._budgets.current()
-        self._version = self._budgets.version
-        wish = self._wish
+        self.budgets = yield from self._store.current()
+        self.version = self._store.version
+        wish = self.wish
         spent = partial(holds.so_far, joined=self._joined)
-        for budget in self._known:
+        for budget in self.budgets:
             if budget.matches(wish.caller, wish.model, wish.tags):
                 window = Window(budget.name, window_start(budget.window, wish.at_s))
                 yield from begin(budget, window, spent)
@@ -140,35 +141,24 @@ class Count:
 
     def committed(self) -> None:
         """See `Guard.committed`. Raises BudgetExceededError, RateLimitedError, StorageError."""
-        till, words = self._till, self._till.board.words
-        self._folder.keep()
-        till.note_fold()
+        words = self._keeper.board.words
+        self._keeper.folder.keep()
+        self._keeper.note_fold()
         words[BUSY] = 1
         self._show(self._rows)
-        if words[BUDGETS] != self._version or self._joined:
+        if words[BUDGETS] != self.version or self._joined:
             words[GENERATION] = (words[GENERATION] + 1) & 0xFFFFFFFF
-            words[BUDGETS] = self._version
+            words[BUDGETS] = self.version
         words[BUSY] = 0
         words[COUNTED] = self._mark
-        till.rates.place(till.board)
-        view = View(
-            till.board,
-            self._known,
-            till.rates.limits,
-            generation=words[GENERATION],
-            version=self._version,
-        )
-        till.view = view
-        plan = view.plan(self._wish)
-        assert plan is not None, "its windows were begun above"
-        self.reservation = till.reserve_locked(self._wish, view, plan, is_counted=True)
+        self._take(self)
 
     def leave(self) -> None:
         """See `Guard.leave`."""
-        self._till.board.unlock()
+        self._keeper.board.unlock()
 
     def _show(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        board = self._till.board
+        board = self._keeper.board
         words = board.words
         wanted = {key_of(row[0], row[1], row[2]): (row[3], row[4]) for row in rows}
         present = board.slots()

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
-#: To the digits that `int(…, 32)` reads, which is ten times quicker than a loop over them.
-_DIGITS = str.maketrans(_CROCKFORD, "0123456789abcdefghijklmnopqrstuv")
+#: To the digits that `int(…, 32)` reads, which is quicker than a loop over them; `!` for what is none, since
+#: `int` would take capitals, signs, spaces and underscores too.
+_DIGITS = bytes(
+    b"0123456789abcdefghijklmnopqrstuv"[_CROCKFORD.index(chr(code))]
+    if chr(code) in _CROCKFORD
+    else ord("!")
+    for code in range(256)
+)
 
 
 def pack_id(call_id: str) -> bytes:
     """A call's id in 16 bytes; ids of another form as they are."""
-    digits = call_id[5:]
-    if len(digits) != 26 or not call_id.startswith("call_") or digits.strip(_CROCKFORD):
+    if len(call_id) != 31 or not call_id.startswith("call_"):
         return _other(call_id)
-    number = int(digits.translate(_DIGITS), 32)
-    return number.to_bytes(17, "big")[1:] if number < 1 << 128 else _other(call_id)
+    try:
+        return int(call_id[5:].encode("ascii").translate(_DIGITS), 32).to_bytes(16, "big")
+    except (ValueError, OverflowError):
+        return _other(call_id)
 
 
 def _other(call_id: str) -> bytes:

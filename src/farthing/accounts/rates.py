@@ -66,7 +66,7 @@ class Rates:
         self._tables = tables
         self.limits: tuple[Limit, ...] = ()
 
-    def place(self, board: Board) -> None:
+    def place(self, board: Board) -> tuple[Limit, ...]:
         """Find each limit's words. Under the board's lock. One for which there is no room limits nothing."""
         found = []
         for name, table in self._tables.items():
@@ -87,6 +87,7 @@ class Rates:
                     )
                     found.append(limit)
         self.limits = tuple(found)
+        return self.limits
 
     def configure(self, tables: dict[str, RateTable]) -> None:
         """Take new settings; `place` must follow."""
