@@ -24,6 +24,7 @@ from benchmarks._gateway.bodies import bodies, tls, translated
 from benchmarks._gateway.calls import calls
 from benchmarks._gateway.long import memory, reports, start
 from benchmarks._gateway.many import idle, workers
+from benchmarks._gateway.options import options
 from benchmarks._gateway.world import Bench, SectionError, build, mock, open_files
 from benchmarks._harness import Report
 
@@ -32,6 +33,7 @@ SECTIONS: Mapping[str, Callable[[Bench], None]] = {
     "bodies": bodies,
     "translated": translated,
     "tls": tls,
+    "options": options,
     "workers": workers,
     "idle": idle,
     "memory": memory,

@@ -8,7 +8,8 @@
  * bytes of a body that mark its first token. -i: send one request on each connection (-r of them per
  * second), print a line when every first token is there, and hold the open streams until standard input
  * closes. Prints one JSON object: answered (status 200), refused (other statuses below 500), errors,
- * seconds, latencies and first tokens in microseconds, events and bytes of the bodies.
+ * the last status that was not 200, seconds, latencies and first tokens in microseconds, events and bytes
+ * of the bodies.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -47,6 +48,7 @@ static long request_length;
 static int poll_fd, token_length;
 static Series latencies, firsts;
 static long answered, refused, errors, started;
+static int last_failure; /* the last status that was not 200; 0 for a connection that broke */
 static long long events, bytes;
 
 static long long now(void) {
@@ -170,6 +172,7 @@ static int feed(Connection *c, const char *p, long n) { /* 1: the answer is comp
 
 static void finish(Connection *c, int is_broken) {
     c->is_busy = 0;
+    if (c->status != 200 || is_broken) last_failure = is_broken ? 0 : c->status;
     if (is_broken || c->status >= 500 || !c->status) errors++;
     else if (c->status != 200) refused++;
     else {
@@ -281,8 +284,8 @@ int main(int count, char **arguments) {
     qsort(latencies.values, latencies.count, sizeof(int), by_size);
     qsort(firsts.values, firsts.count, sizeof(int), by_size);
     printf("{\"answered\": %ld, \"refused\": %ld, \"errors\": %ld, \"seconds\": %.6f, \"p50_us\": %d, "
-           "\"p99_us\": %d, \"first_p50_us\": %d, \"first_p99_us\": %d, \"events\": %lld, \"bytes\": %lld}\n",
-           answered, refused, errors, took, rank(&latencies, .5), rank(&latencies, .99),
+           "\"p99_us\": %d, \"last_failure\": %d, \"first_p50_us\": %d, \"first_p99_us\": %d, \"events\": %lld, \"bytes\": %lld}\n",
+           answered, refused, errors, took, rank(&latencies, .5), rank(&latencies, .99), last_failure,
            rank(&firsts, .5), rank(&firsts, .99), events, bytes);
     return 0;
 }

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +131,9 @@ class Limits:
 class Project:
     """A folder with Farthing's settings, its database and a key. has_rates: this version knows rates."""
 
-    def __init__(self, bench: Bench, folder: Path, *, limits: Limits, base_url: str) -> None:
+    def __init__(
+        self, bench: Bench, folder: Path, *, limits: Limits, base_url: str, more: str
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         text = SETTINGS.format(
@@ -140,6 +142,7 @@ class Project:
             base_url=base_url or f"http://127.0.0.1:{bench.mock}/v1",
             dollars=limits.dollars,
         )
+        text += more
         rates = RATES.format(requests_per_minute=limits.requests_per_minute, burst_s=limits.burst_s)
         self.has_rates = self._accepts(text + rates)
         if not self.has_rates and not self._accepts(text):
@@ -176,9 +179,13 @@ class Project:
         core: int | None = GATEWAY_CORE,
         env: Mapping[str, str] | None = None,
         name: str = "farthing",
+        program: Sequence[str] = (FARTHING,),
     ) -> Iterator[Target]:
-        """The gateway, once it is ready. core: None leaves it free to use every core."""
-        command = [FARTHING, "up", *(["--workers", str(workers)] if workers > 1 else [])]
+        """The gateway, once it is ready. core: None leaves it free to use every core.
+
+        program: another way to start the command, e.g. below a profiler.
+        """
+        command = [*program, "up", *(["--workers", str(workers)] if workers > 1 else [])]
         log = self.folder / "farthing.log"
         with process(command, cwd=self.folder, cpu=core, log=log, env=env) as child:
             try:
@@ -191,10 +198,15 @@ class Project:
 
 
 @contextmanager
-def project(bench: Bench, *, limits: Limits | None = None, base_url: str = "") -> Iterator[Project]:
-    """A fresh project folder, removed with the block. base_url: another upstream than the mock."""
+def project(
+    bench: Bench, *, limits: Limits | None = None, base_url: str = "", more: str = ""
+) -> Iterator[Project]:
+    """A fresh project folder, removed with the block.
+
+    base_url: another upstream than the mock. more: further tables of settings.
+    """
     with _folder("farthing") as folder:
-        yield Project(bench, folder, limits=limits or Limits(), base_url=base_url)
+        yield Project(bench, folder, limits=limits or Limits(), base_url=base_url, more=more)
 
 
 @contextmanager

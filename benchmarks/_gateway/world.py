@@ -43,6 +43,7 @@ class Result:
     refused: int
     errors: int
     seconds: float
+    last_failure: int
     p50_us: float
     p99_us: float
     first_p50_us: float
@@ -94,7 +95,7 @@ class Bench:
         if counted["errors"] or not answered or (counted["refused"] and not may_refuse):
             raise SectionError(
                 f"{target.name}: {answered} calls answered, {counted['refused']} refused, "
-                f"{counted['errors']} failed."
+                f"{counted['errors']} failed, the last with status {counted['last_failure']}."
             )
         return Result(**counted, cpu_us=used / answered * 1e6)
 
