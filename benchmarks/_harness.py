@@ -44,8 +44,8 @@ class Report:
         self.notes.append(text)
         print(text, flush=True)
 
-    def print(self, **versions: str) -> None:
-        """Close the report: the last line is one JSON object."""
+    def print(self, *, keep: bool = True, **versions: str) -> None:
+        """Close the report: the last line is one JSON object. keep: as the result of this claim."""
         report = {
             "figures": self.figures,
             "targets": self.targets,
@@ -56,10 +56,11 @@ class Report:
                 **versions,
             },
         }
-        RESULTS.mkdir(exist_ok=True)
-        kept = {**report, "date": time.strftime("%Y-%m-%d"), "notes": self.notes}
-        path = RESULTS / f"{self.claim}.json"
-        path.write_text(json.dumps(kept, indent=2) + "\n")
+        if keep:
+            RESULTS.mkdir(exist_ok=True)
+            kept = {**report, "date": time.strftime("%Y-%m-%d"), "notes": self.notes}
+            path = RESULTS / f"{self.claim}.json"
+            path.write_text(json.dumps(kept, indent=2) + "\n")
         print(json.dumps(report))
 
 
