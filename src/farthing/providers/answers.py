@@ -83,7 +83,8 @@ class StreamedAnswer:
         self._skims = reader if isinstance(reader, Skims) else None
         self._misses = 0
         self._ready: deque[Event] = deque()
-        self._unread = b""
+        self._piece = b""  # as it came; what is left of it begins at `_at`
+        self._at = 0
         self._failure: FarthingError | None = None
         self._size = 0
         self._is_over = False
@@ -120,49 +121,57 @@ class StreamedAnswer:
     async def relay(self, take: Take) -> bool:
         """See `core.protocols.Relays`."""
         skims = self._skims
-        if skims is None or self._ready or self._is_over or self._unread or self._failure:
-            return False
-        if self._misses > _MISSES:
+        if skims is None or self._ready or self._is_over or self._failure:
             return False
         has_enough = False
 
         def feed(piece: bytes) -> bool:
             nonlocal has_enough
-            skimmed = skims.skim(piece)
-            if not skimmed:
-                self._misses += 1
-                self._unread = piece
-                return False
-            self._misses = 0
-            self._size += skimmed
-            if skimmed == len(piece):
-                has_enough = not take(piece)
-                return not has_enough
-            has_enough = not take(piece[:skimmed])
-            self._unread = piece[skimmed:]
-            return False
+            self._size += len(piece)
+            self._piece, self._at = piece, 0
+            has_enough = not self._skim(skims, take)
+            return not has_enough and self._at == len(piece)
 
+        if self._at < len(self._piece):
+            has_enough = not self._skim(skims, take)
+            if has_enough or self._at < len(self._piece):
+                return has_enough
         try:
             await self._exchange.relay(feed, MAX_STREAM_BYTES)
         except FarthingError as error:
             self._failure = error  # `events` raises it, where the call waits for it
         return has_enough
 
+    def _skim(self, skims: Skims, take: Take) -> bool:
+        """Hand on what is plain content of the piece. False: the reader has enough."""
+        piece, at = self._piece, self._at
+        end = skims.skim(piece, at)
+        if end == at:
+            self._misses += 1
+            if self._misses > _MISSES:
+                self._skims = None
+            return True
+        self._misses = 0
+        self._at = end
+        return take(piece if end - at == len(piece) else piece[at:end])
+
     async def _read(self) -> None:
         """The next events, or the end."""
         if self._failure is not None:
             raise self._failure
-        piece, self._unread = self._unread, b""
-        if not piece:
-            piece = await self._exchange.read()
+        if self._at >= len(self._piece):
+            self._piece, self._at = await self._exchange.read(), 0
+            self._size += len(self._piece)
+            if self._size > MAX_STREAM_BYTES:
+                raise self._exchange.in_body(TooLargeError(MAX_STREAM_BYTES))
+        piece, at = self._piece, self._at
         if not piece:
             self._is_over = True
             self._ready.extend(self._reader.eof())
             return
-        self._size += len(piece)
-        if self._size > MAX_STREAM_BYTES:
-            raise self._exchange.in_body(TooLargeError(MAX_STREAM_BYTES))
-        for event in self._reader.feed(piece):
+        border = piece.find(b"\n\n", at) + 2 if self._skims is not None else 1
+        self._at = border if border > 1 else len(piece)  # one event: the next ones may be skimmed
+        for event in self._reader.feed(piece[at : self._at]):
             self._ready.append(event)
             self._is_over = self._is_over or event.kind is EventKind.END
         if self._is_over:

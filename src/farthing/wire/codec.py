@@ -26,10 +26,10 @@ class Encoded(msgspec.Struct, frozen=True):
 class Skims(Protocol):
     """What a StreamReader may offer besides: to tell plain content by comparing bytes, without reading it."""
 
-    def skim(self, piece: bytes) -> int:
-        """How many bytes at the beginning are whole events of visible text (as `feed` would find).
+    def skim(self, piece: bytes, position: int = 0) -> int:
+        """Where the whole events of visible text that begin at `position` end (as `feed` would find).
 
-        They are in the tally then, and are not to be fed. 0 whenever that is not certain.
+        They are in the tally then, and are not to be fed. `position` itself whenever that is not certain.
         """
         ...
 

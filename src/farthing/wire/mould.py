@@ -48,12 +48,11 @@ class Mould:
             self._middle, self._tail = rest[: padding + len(_PADDING)], rest[close:]
         self._head = wire[:start]
 
-    def skim(self, piece: bytes) -> int:
-        """How many bytes at the beginning are whole content events; `characters` counts their texts.
+    def skim(self, piece: bytes, position: int = 0) -> int:
+        """Where the whole content events that begin at `position` end; `characters` counts their texts.
 
-        The piece must begin where an event begins.
+        `position` itself when none does. An event must begin there.
         """
-        position = 0
         while (found := self._event(piece, position)) is not None:
             start, quote, end = found
             count = _characters(piece[start:quote])

@@ -86,11 +86,11 @@ class Reader:
         self._counts = {"text": 0, "reasoning": 0, "tool": 0}
         self._mould = Mould(b'"text":"')
 
-    def skim(self, piece: bytes) -> int:
-        """How many bytes at the beginning are whole events of plain text; they are counted, not read."""
+    def skim(self, piece: bytes, position: int = 0) -> int:
+        """Where the whole events of plain text at `position` end; they are counted, not read."""
         if self._is_over or not self._splitter.is_empty:
-            return 0
-        return self._mould.skim(piece)
+            return position
+        return self._mould.skim(piece, position)
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Events completed by this chunk. Raises UpstreamProtocolError."""

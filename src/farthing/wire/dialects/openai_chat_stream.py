@@ -106,14 +106,11 @@ class Reader:
         self._mould = Mould(b'"content":"')
         self._moulded = 0  # the choice that the learnt event speaks for
 
-    def skim(self, piece: bytes) -> int:
-        """How many bytes at the beginning are whole events of plain text; they are counted, not read.
-
-        0 whenever that is not certain: then the piece is for `feed`.
-        """
+    def skim(self, piece: bytes, position: int = 0) -> int:
+        """Where the whole events of plain text at `position` end; they are counted, not read."""
         if self._is_done or not self._splitter.is_empty:
-            return 0
-        return self._mould.skim(piece)
+            return position
+        return self._mould.skim(piece, position)
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Events completed by this chunk. Raises UpstreamProtocolError."""
