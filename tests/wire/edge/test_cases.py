@@ -8,6 +8,9 @@ from farthing.wire.edge.exchange import Exchange
 from tests.wire.edge.cases import NEXT, REFUSED, TAKEN, Case
 from tests.wire.edge.peers import edge_of
 
+#: Reading is the same on every loop.
+pytestmark = pytest.mark.asyncio(loop_factories=["uvloop"])
+
 
 @pytest.mark.parametrize("case", TAKEN, ids=lambda case: case.name)
 async def test_a_good_request_ends_where_it_says(case: Case) -> None:
@@ -28,7 +31,7 @@ async def test_a_request_that_could_be_read_in_two_ways_is_refused(case: Case) -
     assert text.endswith(b".")
 
 
-def test_no_case_has_the_name_of_another() -> None:
+async def test_no_case_has_the_name_of_another() -> None:
     names = [case.name for case in TAKEN + REFUSED]
     assert len(names) == len(set(names)) > 100
 

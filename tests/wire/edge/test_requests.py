@@ -215,6 +215,15 @@ async def test_close_is_honoured_among_other_wishes() -> None:
         assert await peer.rest() == b""
 
 
+async def test_close_is_honoured_in_any_of_several_lines() -> None:
+    async with edge_of(echo) as served:
+        peer = await served.connect()
+        lines = b"Connection: close\r\nConnection: keep-alive\r\n"
+        await peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n" + GET)
+        assert (await peer.answer()).headers["connection"] == "close"
+        assert await peer.rest() == b""
+
+
 async def test_the_absolute_form_names_the_host_that_counts() -> None:
     seen: list[tuple[str, str | None, str | None]] = []
 

@@ -140,7 +140,7 @@ class HeadReader:
         fields = list(map(self._read_line, lines))
         headers = dict(fields)
         if len(headers) != len(fields):
-            _check_repeated(fields)
+            _join_repeated(fields, headers)
         if "host" not in headers and line.minor:
             raise malformed("The Host header is missing.")
         if line.host is not None:
@@ -206,11 +206,13 @@ def split_target(method: str, target: str, *, minor: int = 1) -> RequestLine:
     return RequestLine(method, unquote(path) if "%" in path else path, query, minor, host)
 
 
-def _check_repeated(fields: list[tuple[str, str]]) -> None:
+def _join_repeated(fields: list[tuple[str, str]], headers: dict[str, str]) -> None:
     names = [name for name, _ in fields]
     for name in _ONCE:
         if names.count(name) > 1:
             raise malformed(f"The header {name.title()} stands there twice.")
+    if names.count("connection") > 1:  # a list over several lines; one `close` in it counts
+        headers["connection"] = ", ".join(value for name, value in fields if name == "connection")
 
 
 def _length(headers: dict[str, str], line: RequestLine) -> int | None:

@@ -15,6 +15,7 @@ from farthing.wire.edge.connection import Connection
 from farthing.wire.edge.exchange import Exchange
 from farthing.wire.edge.head import HeadReader
 from farthing.wire.edge.limits import Limits
+from farthing.wire.edge.refusal import ClientGoneError
 
 _log = logging.getLogger("farthing.wire")
 
@@ -133,8 +134,8 @@ class Edge:
     async def _run(self, exchange: Exchange, connection: Connection) -> None:
         try:
             await self._handle(exchange)
-        except asyncio.CancelledError:
-            pass  # by `close`; the connection is cut below
+        except (asyncio.CancelledError, ClientGoneError):
+            pass  # by `close`, or there is nobody to answer; the connection is cut below
         # Border: request handler. The handler answers for its own faults; this one escaped it.
         except Exception as error:
             _log.error("A request's handler failed.\n%s", describe_exception(error))
