@@ -215,7 +215,7 @@ async def send_error(visit: Visit, error: FarthingError, headers: tuple[Header, 
     if error.status == 401:
         told.append((b"www-authenticate", b"Bearer"))
     if error.status in (408, 413):
-        told.append((b"connection", b"close"))  # the rest of the body is not read
+        visit.exchange.keep_alive = False  # the rest of the body is not read
     await visit.exchange.send(error.status, visit.face.error_body(error), told)
 
 

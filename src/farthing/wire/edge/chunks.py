@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from farthing.wire.edge.head import read_field
+from farthing.wire.edge.head import Lines
 from farthing.wire.edge.limits import Limits
 from farthing.wire.edge.refusal import malformed
 
@@ -87,4 +87,4 @@ class ChunkReader:
         self._trailers += len(line)
         if self._trailers > self._limits.trailers:
             raise malformed("The headers behind the body are too large.")
-        read_field(line)
+        Lines()[line]

@@ -86,10 +86,15 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
         self.write = self._transport.write
-        peer = transport.get_extra_info("peername")
-        self.address = peer[0] if isinstance(peer, tuple) else None
+        address = transport.get_extra_info("peername")
+        self.address = address[0] if isinstance(address, tuple) else None
         self._scheme = "https" if transport.get_extra_info("ssl_object") is not None else "http"
         self._transport.set_write_buffer_limits(high=self.limits.high_water)
+        peer = transport.get_extra_info("socket")
+        if peer is not None:
+            # asyncio sets it only on sockets that name their protocol; without it, a small write waits for
+            # the acknowledgement of the one before.
+            peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         is_admitted = self._edge.admit(self)
         self.deadline = self._edge.now + self.limits.head_s
         if not is_admitted:
@@ -155,14 +160,14 @@ class Connection(asyncio.Protocol):
 
     def lay_out(self, exchange: Exchange, status: int, headers: Sequence[Header]) -> bytes:
         """The answer's head, saying whether the connection goes on."""
-        if CLOSE in headers:
-            exchange.keep_alive = False
-        elif not exchange.keep_alive or self._edge.is_draining or not self._can_discard(exchange):
-            exchange.keep_alive = False
-            headers = [*headers, CLOSE]
-        elif not exchange.head.line.minor:
-            headers = [*headers, (b"connection", b"keep-alive")]
-        return lay_out(self._edge.openings[status], headers)
+        edge = self._edge
+        opening = edge.openings[status]
+        if exchange.keep_alive and not edge.is_draining and self._can_discard(exchange):
+            if exchange.head.line.minor:
+                return lay_out(opening, headers)
+            return lay_out(opening, [*headers, (b"connection", b"keep-alive")])
+        exchange.keep_alive = False
+        return lay_out(opening, [*headers, CLOSE])
 
     def invite_body(self, exchange: Exchange) -> None:
         """Read on; a client that waits to be told so is told."""
@@ -178,18 +183,21 @@ class Connection(asyncio.Protocol):
         """The answer is out: the connection goes on, or ends."""
         if exchange is not self._exchange:
             return
-        if not exchange.keep_alive:
+        if self.phase is _ANSWER:
             self._exchange = None
-            self._end(is_clean=self.phase is _ANSWER)
-        elif self.phase is _ANSWER:
-            self._exchange = None
-            self._next()
-        else:
+            if exchange.keep_alive:
+                self._next()
+            else:
+                self._end(is_clean=True)
+        elif exchange.keep_alive:
             assert exchange.intake is not None
             exchange.intake.drop(self.limits.discard)
             self.phase = Phase.REST
             self.deadline = self._edge.now + self.limits.discard_s
             self._read_on()
+        else:
+            self._exchange = None
+            self._end(is_clean=False)
 
     def abandon(self) -> None:
         """Cut the connection."""
@@ -250,9 +258,9 @@ class Connection(asyncio.Protocol):
         """Close at once."""
         self._transport.abort()
 
-    def handled(self, exchange: Exchange) -> None:
+    def unanswered(self, exchange: Exchange) -> None:
         """The handler has returned. An answer that has no end yet gets none: the connection is cut."""
-        if exchange.is_finished or exchange is not self._exchange:
+        if exchange is not self._exchange:
             return
         self._exchange = None
         exchange.gone()
@@ -283,18 +291,14 @@ class Connection(asyncio.Protocol):
         come = len(data) - start
         if length is not None and come >= length:
             body = data[start : start + length]
-            exchange = Exchange(
-                head, self, body=body, client_host=self.address, scheme=self._scheme
-            )
+            exchange = Exchange(head, self, body, None, self.address, self._scheme)
             if come > length:
                 self._hold(data[start + length :])
             self.phase = _ANSWER
             self.deadline = inf
         else:
             intake = Intake(length, self.limits, edge.now)
-            exchange = Exchange(
-                head, self, intake=intake, client_host=self.address, scheme=self._scheme
-            )
+            exchange = Exchange(head, self, b"", intake, self.address, self._scheme)
             self.phase = _BODY
             self.deadline = edge.now + self.limits.body_look_s
         self._exchange = exchange

@@ -19,7 +19,8 @@ class Exchange(Request):
     """One request as it arrived and the answer under way.
 
     extra_headers: sent with every answer (CORS). is_started: a status line has been sent. is_finished: the
-    last byte was handed over. keep_alive: the connection goes on after the answer.
+    last byte was handed over. keep_alive: the connection goes on after the answer; a handler may set it to
+    False before it answers, and never sends a `connection` header itself.
 
     Streams have two ways out. `await write(chunk)` waits for a slow reader. `push(chunk)` never waits: it
     returns False when the reader is behind, and then the producer awaits `drained()` before it goes on.
@@ -43,13 +44,12 @@ class Exchange(Request):
         self,
         head: RequestHead,
         link: Link | None,
-        *,
         body: bytes = b"",
         intake: Intake | None = None,
         client_host: str | None = None,
         scheme: str = "http",
     ) -> None:
-        super().__init__(head, body=body, intake=intake, client_host=client_host, scheme=scheme)
+        super().__init__(head, body, intake, client_host, scheme)
         self.keep_alive = head.keep_alive
         self.extra_headers: Sequence[Header] = ()
         self.is_started = False
@@ -92,11 +92,15 @@ class Exchange(Request):
         """
         told = ((b"content-type", media), (b"content-length", b"%d" % len(body)), *headers)
         head = self._start(status, told)
-        await self._end(head if self.method == "HEAD" else head + body)
+        link = self._end(head if self.method == "HEAD" else head + body)
+        if link.is_paused:
+            await link.drained()
 
     async def send_empty(self, status: int, headers: Sequence[Header]) -> None:
         """An answer that has no body by its status (204)."""
-        await self._end(self._start(status, headers))
+        link = self._end(self._start(status, headers))
+        if link.is_paused:
+            await link.drained()
 
     async def start_stream(self, headers: Sequence[Header], *, media: bytes) -> None:
         """Status line and headers of a streamed answer. Raises ClientGoneError."""
@@ -134,7 +138,9 @@ class Exchange(Request):
         end = self._take_unsent()
         if self._is_chunked and self.method != "HEAD":
             end += LAST_CHUNK
-        await self._end(end)
+        link = self._end(end)
+        if link.is_paused:
+            await link.drained()
 
     def on_gone(self, callback: Callable[[], None] | None) -> None:
         """Call back when the client leaves before the answer's end; at once when it has left already."""
@@ -197,15 +203,14 @@ class Exchange(Request):
         self.is_started = True
         return head
 
-    async def _end(self, last: bytes) -> None:
+    def _end(self, last: bytes) -> Link:
         link = self._connection()
         self.is_finished = True
         self._flows = False
         if last:
             self._write(last)
         link.finished(self)
-        if link.is_paused:
-            await link.drained()
+        return link
 
     def _push_aside(self, chunk: bytes) -> bool:
         """Where the short way is closed: the reader is behind or gone, or there are no chunks."""

@@ -32,7 +32,7 @@ _PASSING = frozenset({"content-length", "traceparent", "x-request-id"})
 #: Names that decide where a message ends or whom it is for: doubled, two readers could differ.
 _ONCE = ("content-length", "host", "transfer-encoding", "expect")
 _CONTROL = "The head holds a control character, or a line that does not end in CR LF."
-_ABSOLUTE = re.compile(r"https?://([^/?#@]+)(.*)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://([^/?#@]+)([/?].*)?", re.IGNORECASE)
 
 
 class RequestLine(msgspec.Struct, frozen=True):
@@ -62,13 +62,41 @@ class RequestHead(msgspec.Struct, frozen=True):
     keep_alive: bool
 
 
+class Names(dict[bytes, tuple[str, bool]]):
+    """Header names as sent → (in lower case, whether lines of that name may be remembered)."""
+
+    def __missing__(self, name: bytes) -> tuple[str, bool]:
+        if not name or name.translate(None, _TOKEN):
+            raise malformed(
+                "A header line is folded."
+                if name[:1] in (b" ", b"\t")
+                else "A header's name is empty, or holds a character that is not allowed there."
+            )
+        lower = name.decode("ascii").lower()
+        known = (lower, lower not in _PASSING and not _SECRET.search(lower))
+        if len(name) <= _REMEMBERED_BYTES:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[name] = known
+        return known
+
+
 class Lines(dict[bytes, tuple[str, str]]):
     """Header lines → (name in lower case, value). Raises RefusedError for one that is malformed."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._names = Names()
+
     def __missing__(self, line: bytes) -> tuple[str, str]:
-        field = read_field(line)
-        name = field[0]
-        if len(line) <= _REMEMBERED_BYTES and name not in _PASSING and not _SECRET.search(name):
+        name, colon, value = line.partition(b":")
+        if not colon:
+            raise malformed("A header line has no colon.")
+        lower, is_memorable = self._names[name]
+        if value.translate(None, _TEXT):
+            raise malformed(_CONTROL)
+        field = (lower, value.decode("latin-1").strip(" \t"))
+        if is_memorable and len(line) <= _REMEMBERED_BYTES:
             if len(self) >= _REMEMBERED:
                 self.clear()
             self[line] = field
@@ -100,7 +128,8 @@ class HeadReader:
         """A head without its empty line. Raises RefusedError."""
         if len(head) > self._limits.head:
             raise too_large(self._limits)
-        first, *lines = head.split(b"\r\n")
+        lines = head.split(b"\r\n")
+        first = lines.pop(0)
         if len(first) > self._limits.request_line:
             raise _long_line(self._limits)
         if len(lines) > self._limits.header_count:
@@ -111,7 +140,7 @@ class HeadReader:
         fields = list(map(self._read_line, lines))
         headers = dict(fields)
         if len(headers) != len(fields):
-            _check_repeated(fields)
+            _join_repeated(fields, headers)
         if "host" not in headers and line.minor:
             raise malformed("The Host header is missing.")
         if line.host is not None:
@@ -126,8 +155,8 @@ class HeadReader:
         limits = self._limits
         if len(held) + len(fresh) > limits.head:
             raise too_large(limits)
-        part = held[-1:] + fresh
-        # A CR at the very end may be half of a line's end; so may one at the end of `held`.
+        # A CR at the very end may be half of a line's end, so one at the end of `held` is looked at again.
+        part = b"\r" + fresh if held[-1:] == b"\r" else fresh
         if part.removesuffix(b"\r").replace(b"\r\n", b"").translate(None, _TEXT):
             raise malformed(_CONTROL)
         head = held + fresh if len(held) <= limits.request_line else held
@@ -141,23 +170,6 @@ class HeadReader:
 def too_large(limits: Limits) -> RefusedError:
     """The refusal of a head over its bound. 400, as clients of earlier releases know it, not 431."""
     return RefusedError(f"The request's headers are larger than {limits.head} bytes.")
-
-
-def read_field(line: bytes) -> tuple[str, str]:
-    """One header line, without its CR LF, as (name in lower case, value). Raises RefusedError."""
-    name, colon, value = line.partition(b":")
-    if not colon or not name:
-        raise malformed("A header line has no name.")
-    if name.translate(None, _TOKEN):
-        folded = line[:1] in (b" ", b"\t")
-        raise malformed(
-            "A header line is folded."
-            if folded
-            else "A header's name holds a character that is not allowed there."
-        )
-    if value.translate(None, _TEXT):
-        raise malformed(_CONTROL)
-    return name.decode("ascii").lower(), value.decode("latin-1").strip(" \t")
 
 
 def _request_line(line: bytes) -> RequestLine:
@@ -186,7 +198,7 @@ def split_target(method: str, target: str, *, minor: int = 1) -> RequestLine:
     if not target.startswith("/"):
         absolute = _ABSOLUTE.fullmatch(target)
         if absolute is not None:
-            host, target = absolute[1], absolute[2]
+            host, target = absolute[1], absolute[2] or "/"
             target = target if target.startswith("/") else f"/{target}"
         elif not (target == "*" and method == "OPTIONS"):
             raise malformed("The target is neither a path nor an http address.")
@@ -194,11 +206,13 @@ def split_target(method: str, target: str, *, minor: int = 1) -> RequestLine:
     return RequestLine(method, unquote(path) if "%" in path else path, query, minor, host)
 
 
-def _check_repeated(fields: list[tuple[str, str]]) -> None:
+def _join_repeated(fields: list[tuple[str, str]], headers: dict[str, str]) -> None:
     names = [name for name, _ in fields]
     for name in _ONCE:
         if names.count(name) > 1:
             raise malformed(f"The header {name.title()} stands there twice.")
+    if names.count("connection") > 1:  # a list over several lines; one `close` in it counts
+        headers["connection"] = ", ".join(value for name, value in fields if name == "connection")
 
 
 def _length(headers: dict[str, str], line: RequestLine) -> int | None:
@@ -207,7 +221,7 @@ def _length(headers: dict[str, str], line: RequestLine) -> int | None:
     if coding is None:
         if stated is None:
             return 0
-        if not (stated.isascii() and stated.isdigit()) or len(stated) > 18:
+        if not stated.isdecimal() or len(stated) > 18:  # Latin-1 has no decimals but ASCII's
             raise malformed("Content-Length is not a number.")
         return int(stated)
     if stated is not None:
@@ -223,6 +237,8 @@ def _keeps(headers: dict[str, str], line: RequestLine) -> bool:
     wish = headers.get("connection")
     if wish is None:
         return line.minor == 1
+    if wish == "keep-alive":
+        return True
     words = {word.strip() for word in wish.lower().split(",")}
     return "close" not in words and (line.minor == 1 or "keep-alive" in words)
 

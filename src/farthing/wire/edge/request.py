@@ -41,11 +41,10 @@ class Request:
     def __init__(
         self,
         head: RequestHead,
-        *,
-        body: bytes = b"",
-        intake: Intake | None = None,
-        client_host: str | None = None,
-        scheme: str = "http",
+        body: bytes,
+        intake: Intake | None,
+        client_host: str | None,
+        scheme: str,
     ) -> None:
         line = head.line
         self.head = head

@@ -15,6 +15,7 @@ from farthing.wire.edge.connection import Connection
 from farthing.wire.edge.exchange import Exchange
 from farthing.wire.edge.head import HeadReader
 from farthing.wire.edge.limits import Limits
+from farthing.wire.edge.refusal import ClientGoneError
 
 _log = logging.getLogger("farthing.wire")
 
@@ -43,7 +44,7 @@ class Edge:
         self._is_empty = asyncio.Event()
         self._is_empty.set()
         self._per_address: dict[str | None, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self._servers: list[asyncio.Server] = []
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -59,7 +60,7 @@ class Edge:
         return len(self._tasks)
 
     async def listen(self, listener: socket.socket, *, tls: ssl.SSLContext | None = None) -> None:
-        """Answer on a bound socket. asyncio and uvloop set TCP_NODELAY on what they accept."""
+        """Answer on a bound socket."""
         loop = self._loop = asyncio.get_running_loop()
         server = await loop.create_server(
             lambda: Connection(self),
@@ -81,7 +82,7 @@ class Edge:
     async def close(self, within_s: float) -> None:
         """Cancel the handlers, close the connections; what is left after `within_s` seconds is cut."""
         await self.drain()
-        tasks = set(self._tasks)
+        tasks = set(self._tasks.values())
         for task in tasks:
             task.cancel()
         try:
@@ -128,21 +129,20 @@ class Edge:
     def answer(self, exchange: Exchange, connection: Connection) -> None:
         """Start the handler."""
         assert self._loop is not None
-        self._tasks.add(self._loop.create_task(self._run(exchange, connection)))
+        self._tasks[exchange] = self._loop.create_task(self._run(exchange, connection))
 
     async def _run(self, exchange: Exchange, connection: Connection) -> None:
         try:
             await self._handle(exchange)
-        except asyncio.CancelledError:
-            pass  # by `close`; the connection is cut below
+        except (asyncio.CancelledError, ClientGoneError):
+            pass  # by `close`, or there is nobody to answer; the connection is cut below
         # Border: request handler. The handler answers for its own faults; this one escaped it.
         except Exception as error:
             _log.error("A request's handler failed.\n%s", describe_exception(error))
         finally:
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks.discard(task)
-            connection.handled(exchange)
+            del self._tasks[exchange]
+            if not exchange.is_finished:
+                connection.unanswered(exchange)
 
     # --- the sweep --------------------------------------------------------------------------------
 
