@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections import deque
@@ -59,7 +60,7 @@ class Dialer:
         except ssl.SSLError as error:
             raise CertificateError("TLS failed") from error
         except OSError as error:
-            raise ConnectError((error.strerror or type(error).__name__).lower()) from error
+            raise ConnectError(_reason(error)) from error
         return connection
 
     async def _context(self, hop: Origin) -> ssl.SSLContext | None:
@@ -135,6 +136,13 @@ async def _connected(address: Address, port: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _reason(error: OSError) -> str:
+    # The loops put their own words and the address in place of the system's: "Connect call failed (…)".
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return (error.strerror or type(error).__name__).lower()
 
 
 def _prepare(sock: socket.socket) -> None:
