@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from farthing.testing.server import Asked, Peer, Script, _read
+from farthing.wire.upstream.tls import ClientContext
 
 
 @dataclass
@@ -36,23 +37,22 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test authority")])
         self._certificate = (
-            _builder(name, name, self._key)
+            _builder(name, name, self._key, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_SIGNS, critical=True)
             .sign(self._key, hashes.SHA256())
         )
         self.certificate = self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def trust(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cadata=self.certificate.decode())
-        context.set_alpn_protocols(["http/1.1"])
-        return context
+    def trust(self) -> ClientContext:
+        return ClientContext(cadata=self.certificate.decode())
 
     def context(self, host: str) -> ssl.SSLContext:
         """A server's, with a certificate for this name."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
         certificate = (
-            _builder(name, self._certificate.subject, key)
+            _builder(name, self._certificate.subject, key, self._key)
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -94,8 +94,25 @@ class Authority:
             server.close()
 
 
+#: Strict verification (Python's default from 3.13 on) wants to read what the authority's key is for.
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -106,4 +123,8 @@ def _builder(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from farthing.core.errors import UpstreamUnreachableError
 from farthing.core.models import Timeouts
 from farthing.testing.server import Peer, serving
 from farthing.wire.upstream.resolve import Address, Resolver
+from farthing.wire.upstream.tls import ClientContext
 from tests.wire.upstream.certificates import Authority
 from tests.wire.upstream.worlds import Listener, answered, ask, on_each_loop, open_now, upstream
 
@@ -108,6 +108,53 @@ async def test_tls_connections_are_verified_named_and_used_again() -> None:
 
 
 @on_each_loop
+async def test_a_new_connection_takes_up_the_session_of_an_old_one() -> None:
+    async def once(peer: Peer) -> None:
+        await peer.answer(b"ok", more="Connection: close\r\n")
+        peer.writer.close()
+
+    authority = Authority()
+    async with (
+        authority.serving("acme.test", ok) as server,
+        authority.serving("acme.test", once) as closing,
+        upstream(resolver=names("127.0.0.1"), tls=authority.trust) as via,
+    ):
+        first, second = [await ask(via, f"https://acme.test:{server.port}/") for _ in range(2)]
+        assert server.resumed == 0
+        first.close()
+        third = await ask(via, f"https://acme.test:{server.port}/")
+        fourth = await ask(via, f"https://acme.test:{server.port}/")
+        assert server.connections == 3
+        assert server.resumed == 1
+        for each in (second, third, fourth):
+            each.close()
+        # Each origin remembers for itself, whatever name it shares.
+        assert await answered(via, f"https://acme.test:{closing.port}/") == b"ok"
+        assert closing.resumed == 0
+
+
+@on_each_loop
+async def test_a_rush_of_new_connections_shares_one_trust_and_its_sessions() -> None:
+    made: list[object] = []
+    authority = Authority()
+
+    def trust() -> ClientContext:
+        made.append(authority.trust())
+        return made[-1]  # type: ignore[return-value]
+
+    async with (
+        authority.serving("acme.test", ok) as server,
+        upstream(resolver=names("127.0.0.1"), tls=trust) as via,
+    ):
+        for _ in range(2):
+            url = f"https://acme.test:{server.port}/"
+            assert await asyncio.gather(*(answered(via, url) for _ in range(8))) == [b"ok"] * 8
+            for line in via._lines.values():
+                line.pool._max_age_s = -1.0
+        assert len(made) == 1
+
+
+@on_each_loop
 async def test_a_certificate_for_another_name_or_of_a_stranger_is_refused() -> None:
     authority = Authority()
     async with authority.serving("acme.test", ok) as server:
@@ -127,7 +174,7 @@ async def test_a_server_without_tls_is_told_as_such() -> None:
 
     server = await asyncio.start_server(talks, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with upstream(tls=ssl.create_default_context) as via:
+    async with upstream(tls=Authority().trust) as via:
         with pytest.raises(UpstreamUnreachableError) as caught:
             await ask(via, f"https://127.0.0.1:{port}/")
         assert not caught.value.was_sent

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -128,6 +128,11 @@ class Connection(asyncio.Protocol):
             and not self._transport.is_closing()
             and self._transport.get_write_buffer_size() == 0  # it may answer before it has read all
         )
+
+    @property
+    def ssl_object(self) -> Any:
+        """The `ssl.SSLObject`, None without TLS."""
+        return self._transport and self._transport.get_extra_info("ssl_object")
 
     def now(self) -> float:
         """The loop's clock, seconds."""

@@ -82,6 +82,7 @@ class Pool:
         hint = connection.keep_alive_s
         if hint is None:
             hint = connection.keep_alive_s = keep_alive_s(connection.lower)
+            self._dialer.remember(connection)
         idle_s = min(self._idle_s, hint)
         if idle_s <= 0:
             connection.abort()
