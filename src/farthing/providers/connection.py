@@ -19,7 +19,6 @@ from farthing.providers.exchange import (
 from farthing.wire.upstream.connection import Connection
 from farthing.wire.upstream.dial import Dialer
 from farthing.wire.upstream.errors import (
-    CompressionError,
     ConnectTimeoutError,
     NoAnswerError,
     SilenceError,
@@ -92,6 +91,7 @@ class Upstream:
             self._busy += 1
         else:
             await self._wait_for_slot(exchange)
+        connection: Connection | None = None
         try:
             line = self._lines.get(head.origin) or self._open(head.origin)
             lines = head.encoded if line.proxy is None else head.through(line.proxy)
@@ -101,15 +101,19 @@ class Upstream:
                 lines = b"%b%b\r\n" % (lines, extra)
             connection = line.pool.take()
             if connection is not None:
-                await self._ask(exchange, connection, lines, body)
-                if connection.has_head or not _may_repeat(head, connection):
-                    return self._begun(exchange, connection, line)
-            connection = await self._dial(exchange, line)
-            await self._ask(exchange, connection, lines, body)
-            return self._begun(exchange, connection, line)
-        except BaseException:  # cancellation as well: the slot must not stay taken
+                await exchange.ask(connection, lines, body)
+                if not connection.has_head and _may_repeat(head, connection):
+                    connection = None
+            if connection is None:
+                connection = await self._dial(exchange, line)
+                await exchange.ask(connection, lines, body)
+            exchange.begin(connection, line.closed)
+        except BaseException:  # cancellation as well: neither slot nor connection must stay taken
+            if connection is not None:
+                connection.abort()
             self._free_slot()
             raise
+        return exchange
 
     def exchange(
         self,
@@ -144,35 +148,6 @@ class Upstream:
         await self._resolver.aclose()
 
     # --- one request ---
-
-    async def _ask(
-        self, exchange: Exchange, connection: Connection, lines: bytes, body: bytes
-    ) -> None:
-        """Returns when the head is in or the connection has failed; aborts it when cancelled."""
-        try:
-            await connection.ask(
-                lines,
-                body,
-                since=exchange.began,
-                patience_s=exchange.timeouts.first_byte_s,
-                deadline=exchange.deadline,
-            )
-        except BaseException:
-            connection.abort()
-            raise
-
-    def _begun(self, exchange: Exchange, connection: Connection, line: _Line) -> Exchange:
-        """The exchange with its head. Raises what went wrong instead, as the caller's error."""
-        if not connection.has_head:
-            failure = connection.failure
-            assert isinstance(failure, WireError)
-            raise exchange.before_head(failure, was_sent=True) from failure
-        try:
-            exchange.begin(connection, line.closed)
-        except CompressionError as failure:
-            connection.abort()
-            raise exchange.in_body(failure) from failure
-        return exchange
 
     async def _dial(self, exchange: Exchange, line: _Line) -> Connection:
         timeouts = exchange.timeouts

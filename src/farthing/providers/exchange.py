@@ -11,7 +11,12 @@ from farthing.core.errors import UpstreamError
 from farthing.core.models import Timeouts
 from farthing.providers.border import Border
 from farthing.wire.upstream.connection import Connection
-from farthing.wire.upstream.errors import BrokenAnswerError, TooLargeError, WireError
+from farthing.wire.upstream.errors import (
+    BrokenAnswerError,
+    CompressionError,
+    TooLargeError,
+    WireError,
+)
 from farthing.wire.upstream.inflate import Inflater, inflater
 
 #: Largest whole answer that is read into memory, bytes (3,072-dimension embeddings of 2,048 inputs: 80 MB).
@@ -50,16 +55,33 @@ class Exchange(Border):
         self._inflate: Inflater | None = None
         self._count = 0
 
+    def ask(self, connection: Connection, head: bytes, body: bytes) -> asyncio.Future[None]:
+        """Send the request; the future is done when the head is in or never will be."""
+        timeouts = self.timeouts
+        return connection.ask(
+            head,
+            body,
+            since=self.began,
+            patience_s=timeouts.first_byte_s,
+            deadline=self.deadline,
+        )
+
     def begin(self, connection: Connection, on_close: Callable[[Connection], None]) -> None:
-        """The head is in. `on_close` gets the connection back. Raises CompressionError."""
-        self._on_close = on_close
+        """The answer to `ask`. `on_close` gets the connection back. Raises why there is no head."""
+        if not connection.has_head:
+            failure = connection.failure
+            assert isinstance(failure, WireError)
+            raise self.before_head(failure, was_sent=True) from failure
         self.status = connection.status
-        self._head = head = connection.head
-        self._lower = head.lower()
+        self._head = connection.head
+        self._lower = lower = connection.lower
         connection.patience_s = self.timeouts.between_bytes_s
-        self._connection = connection
-        if b"\r\ncontent-encoding:" in self._lower:
-            self._inflate = inflater(self.header("content-encoding") or "")
+        if b"content-encoding:" in lower:
+            try:
+                self._inflate = inflater(self.header("content-encoding") or "")
+            except CompressionError as error:
+                raise self.in_body(error) from error
+        self._connection, self._on_close = connection, on_close
 
     # --- the head ---
 
@@ -95,6 +117,8 @@ class Exchange(Border):
     @property
     def request_id(self) -> str | None:
         """How the provider calls this request, if it says so."""
+        if b"request-id:" not in self._lower:  # all their names end so
+            return None
         values = (self.header(name) for name in _REQUEST_ID_HEADERS)
         return next((value for value in values if value is not None), None)
 

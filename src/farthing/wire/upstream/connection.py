@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import cast
+from typing import Any, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
@@ -31,6 +31,8 @@ MAX_UNREAD_BYTES = 256 * 1024
 _JOINED_BYTES = 64 * 1024
 #: uvloop's clock has steps of a millisecond, so a timer may fire that much before its time, seconds.
 _TIMER_SLACK_S = 0.002
+#: A head up to this size cannot be absurd, bytes; its lines are not counted.
+_SMALL_HEAD_BYTES = 4096
 _END = b"\r\n\r\n"
 
 
@@ -53,7 +55,7 @@ class Connection(asyncio.Protocol):
         "_is_held", "_is_spoiled", "_limit", "_loop", "_on_lost", "_parser", "_passed",
         "_pieces", "_since", "_sink", "_timer", "_timer_at", "_transport", "_waiter",
         "_was_stopped", "born_at", "failure", "has_head", "head", "is_asked", "is_complete",
-        "is_kept", "is_lost", "keep_alive_s", "patience_s", "status", "uses",
+        "is_kept", "is_lost", "keep_alive_s", "lower", "patience_s", "status", "uses",
     )  # fmt: skip
 
     def __init__(
@@ -81,7 +83,7 @@ class Connection(asyncio.Protocol):
         self.patience_s = patience_s
         self._deadline = deadline
         self.status = self._interim = self._buffered = self._passed = self._limit = 0
-        self.head = b""
+        self.head = self.lower = b""
         self.has_head = self.is_complete = self.is_kept = False
         self._is_full = self._is_held = self._was_stopped = False
         self.failure: Exception | None = None
@@ -127,6 +129,11 @@ class Connection(asyncio.Protocol):
             and self._transport.get_write_buffer_size() == 0  # it may answer before it has read all
         )
 
+    @property
+    def ssl_object(self) -> Any:
+        """The `ssl.SSLObject`, None without TLS."""
+        return self._transport and self._transport.get_extra_info("ssl_object")
+
     def now(self) -> float:
         """The loop's clock, seconds."""
         return self._loop.time()
@@ -134,7 +141,7 @@ class Connection(asyncio.Protocol):
     def rest(self, until: float) -> None:
         """The exchange is over: be idle, and close at `until` (the loop's clock) if still idle then."""
         self.is_asked = self.has_head = False
-        self.head = b""
+        self.head = self.lower = b""
         self._pieces.clear()
         if self._is_full or self._is_held:
             self._resume_reading()
@@ -263,8 +270,9 @@ class Connection(asyncio.Protocol):
 
     def _is_open_ended(self) -> bool:
         """Whether the body lasts until the connection ends (RFC 9112, 6.3, rule 8)."""
-        head = self.head.lower()
-        return b"\r\ncontent-length:" not in head and b"\r\ntransfer-encoding:" not in head
+        return (
+            b"\r\ncontent-length:" not in self.lower and b"\r\ntransfer-encoding:" not in self.lower
+        )
 
     # --- called by the parser ---
 
@@ -288,6 +296,8 @@ class Connection(asyncio.Protocol):
     def on_body(self, piece: bytes) -> None:
         if self._sink is not None:
             self._push(piece)
+            return
+        if self.is_complete:  # a second answer's; see `on_message_begin`
             return
         self._pieces.append(piece)
         self._buffered += len(piece)
@@ -315,18 +325,23 @@ class Connection(asyncio.Protocol):
         for _ in range(self._interim):
             start = head.index(_END, start) + 4
         end = head.index(_END, start) + 2
-        if end > MAX_HEAD_BYTES:
-            raise NotHttpError("The answer's head is too large.")
         self.head = head = head[start:end]
-        if not head.startswith(b"HTTP/1.") or head.count(b"\n") > MAX_LINES:
-            raise NotHttpError("The answer's head is not HTTP/1.x, or has too many lines.")
-        if end > MAX_LINE_BYTES and max(map(len, head.split(b"\r\n"))) > MAX_LINE_BYTES:
-            raise NotHttpError("The answer's head has too long a line.")
-        lower = head.lower()
-        at = lower.find(b"\r\ntransfer-encoding:")
-        if at >= 0:
-            coding = lower[at + 20 : lower.index(b"\r", at + 20)].strip()
-            if coding != b"chunked" or lower.count(b"\r\ntransfer-encoding:") != 1:
+        if head[:7] != b"HTTP/1.":
+            raise NotHttpError("The answer's head is not HTTP/1.x.")
+        if end > _SMALL_HEAD_BYTES:
+            if end > MAX_HEAD_BYTES:
+                raise NotHttpError("The answer's head is too large.")
+            lines = head.split(b"\r\n")
+            if len(lines) > MAX_LINES or max(map(len, lines)) > MAX_LINE_BYTES:
+                raise NotHttpError("The answer's head has too many lines or too long a one.")
+        self.lower = lower = head.lower()
+        # One search for both codings, because most answers have neither.
+        if b"-encoding:" in lower:
+            at = lower.find(b"\r\ntransfer-encoding:")
+            if at >= 0 and (
+                lower[at + 20 : lower.index(b"\r", at + 20)].strip() != b"chunked"
+                or lower.count(b"\r\ntransfer-encoding:") != 1
+            ):
                 raise NotHttpError("The answer's transfer coding is not chunked.")
 
     def _push(self, piece: bytes) -> None:
@@ -386,9 +401,9 @@ class Connection(asyncio.Protocol):
 
     def _wait(self) -> asyncio.Future[None]:
         self._waiter = waiter = self._loop.create_future()
-        due = self._due()
-        if due < self._timer_at:
-            self._arm(due)
+        # Nearly always a timer is set that fires sooner: it was set for an exchange before this one.
+        if self._timer_at > self._since + self.patience_s or self._timer_at > self._deadline:
+            self._arm(self._due())
         return waiter
 
     def _wake(self) -> None:

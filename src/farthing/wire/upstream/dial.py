@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections import deque
@@ -12,6 +13,7 @@ from farthing.wire.upstream.connection import Connection
 from farthing.wire.upstream.errors import CertificateError, ConnectError
 from farthing.wire.upstream.origin import Origin, Proxy
 from farthing.wire.upstream.resolve import Address, Resolver
+from farthing.wire.upstream.tls import ClientContext
 from farthing.wire.upstream.tunnel import Tunnel
 
 #: How long one address may be silent before the next one is tried beside it, seconds (RFC 8305, 5 and 8).
@@ -40,8 +42,9 @@ class Dialer:
         self._origin = origin
         self._resolver = resolver
         self._proxy = proxy
-        self._make_tls = tls or default_tls
+        self._make_tls = tls or ClientContext
         self._tls: ssl.SSLContext | None = None
+        self._making_tls = asyncio.Lock()
         self._stagger_s = stagger_s
 
     async def dial(self, on_lost: Callable[[Connection], None]) -> Connection:
@@ -59,14 +62,21 @@ class Dialer:
         except ssl.SSLError as error:
             raise CertificateError("TLS failed") from error
         except OSError as error:
-            raise ConnectError((error.strerror or type(error).__name__).lower()) from error
+            raise ConnectError(_reason(error)) from error
         return connection
+
+    def remember(self, connection: Connection) -> None:
+        """The connection has had its first answer: its TLS session may serve the next one."""
+        if isinstance(self._tls, ClientContext) and connection.ssl_object is not None:
+            self._tls.remember(connection.ssl_object)
 
     async def _context(self, hop: Origin) -> ssl.SSLContext | None:
         if not (hop.is_tls or self._origin.is_tls):
             return None
         if self._tls is None:
-            self._tls = await asyncio.to_thread(self._make_tls)
+            async with self._making_tls:  # one context for all, or sessions of one meet another
+                if self._tls is None:
+                    self._tls = await asyncio.to_thread(self._make_tls)
         return self._tls
 
     async def _through(
@@ -137,6 +147,13 @@ async def _connected(address: Address, port: int) -> socket.socket:
     return sock
 
 
+def _reason(error: OSError) -> str:
+    # The loops put their own words and the address in place of the system's: "Connect call failed (…)".
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return (error.strerror or type(error).__name__).lower()
+
+
 def _prepare(sock: socket.socket) -> None:
     # Without it a request in two segments waits for the acknowledgement of the first (Nagle), up to 40 ms.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -179,10 +196,3 @@ def _drop(tasks: Iterable[asyncio.Task[socket.socket]]) -> None:
 def _close_result(task: asyncio.Task[socket.socket]) -> None:
     if not task.cancelled() and task.exception() is None:
         task.result().close()
-
-
-def default_tls() -> ssl.SSLContext:
-    """The machine's trust, as Python finds it (SSL_CERT_FILE and SSL_CERT_DIR included); HTTP/1.1 only."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context

@@ -53,7 +53,8 @@ def origin_of(parts: SplitResult) -> Origin:
     """The origin of a parsed URL. Raises ConfigError when it is not a usable http or https address."""
     try:
         host = (parts.hostname or "").encode("idna" if _has_letters(parts) else "ascii").decode()
-        port = parts.port or _PORTS[parts.scheme]
+        usual = _PORTS[parts.scheme]
+        port = parts.port or usual
     except (ValueError, KeyError):  # UnicodeError is a ValueError
         host, port = "", 0
     if not host:

@@ -81,7 +81,8 @@ class Pool:
             return
         hint = connection.keep_alive_s
         if hint is None:
-            hint = connection.keep_alive_s = keep_alive_s(connection.head)
+            hint = connection.keep_alive_s = keep_alive_s(connection.lower)
+            self._dialer.remember(connection)
         idle_s = min(self._idle_s, hint)
         if idle_s <= 0:
             connection.abort()
@@ -122,12 +123,11 @@ class Pool:
             self._emptied.set()
 
 
-def keep_alive_s(head: bytes) -> float:
+def keep_alive_s(lower: bytes) -> float:
     """How long an idle connection may be used, by the server's own `Keep-Alive: timeout=`; else endless.
 
-    (RFC 2068, 19.7.1.1; nginx, Apache and Node send it.)
+    lower: an answer's head in lower case. (RFC 2068, 19.7.1.1; nginx, Apache and Node send it.)
     """
-    lower = head.lower()
     at = lower.find(b"\r\nkeep-alive:")
     if at < 0:
         return float("inf")

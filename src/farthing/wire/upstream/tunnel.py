@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from farthing.wire.upstream.errors import ConnectError
 
@@ -31,8 +32,8 @@ class Tunnel(asyncio.Protocol):
             raise ConnectError(refusal)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(self._request)
+        # uvloop's transports do everything that asyncio's do, but do not inherit from them.
+        cast("asyncio.Transport", transport).write(self._request)
 
     def data_received(self, data: bytes) -> None:
         self._answer += data
