@@ -20,8 +20,8 @@ from farthing.base.clock import FakeClock
 from farthing.base.config.settings import Alerts, Ledger, Settings, Storage
 from farthing.base.config.settings import Budget as BudgetTable
 from farthing.base.storage import connect
-from farthing.base.storage.board import BUSY
-from farthing.base.storage.journal import journals
+from farthing.base.storage.board import BUSY, COUNTED, WANTED
+from farthing.base.storage.journal import Journal, journals
 from farthing.core.errors import BudgetExceededError, StorageError
 from tests.accounts.books import ALICE, Books, books, record_of
 
@@ -430,3 +430,48 @@ async def test_a_call_that_is_served_unrecorded_counts_once_it_is_booked(path: P
             await b.begin(601)
         await b.begin(600)
         assert await b.left("b") == (400, 600, 0)
+
+
+async def test_a_count_between_mark_and_write_does_not_hide_what_is_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process counts what the journal says, finds the mark, and is done before the record comes."""
+    async with books(f"sqlite:{path}") as b:
+        await b.accounts.set_budget(TOTAL)
+        call = await b.begin(300)
+        board = b.accounts._till._board  # type: ignore[attr-defined]
+        append = Journal.append
+
+        def late(self: Journal, payload: bytes) -> None:
+            board.words[COUNTED] = board.words[WANTED]
+            append(self, payload)
+
+        board.lock(timeout_s=1.0)  # so that the settlement goes the way without the lock
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "append", late)
+            assert b.accounts.settle_now(call, record_of(call, 100))
+        board.unlock()
+        await b.begin(900)
+        with pytest.raises(BudgetExceededError):
+            await b.begin(1)
+
+
+async def test_a_hold_written_while_a_budget_was_made_is_taken_back_and_asked_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was written without the lock, since no budget counted it when it was looked up."""
+    async with books(f"sqlite:{path}") as b:
+        await b.begin(1)
+        board = b.accounts._till._board  # type: ignore[attr-defined]
+        append = Journal.append
+
+        def overtaken(self: Journal, payload: bytes) -> None:
+            append(self, payload)
+            board.want_count()  # an administrator's change, as this process sees it
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "append", overtaken)
+            assert b.accounts.reserve_now(b.wish(50)) is None
+        assert await b.held() == 1
+        await b.begin(50)
+        assert await b.held() == 51

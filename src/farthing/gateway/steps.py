@@ -106,6 +106,7 @@ async def reserve_budget(call: Call) -> None:
         tags=call.tags,
         nanodollars=call.reserved,
         at_s=call.at_s,
+        tokens=_most_tokens(call) if call.snapshot.shared.accounts.counts_tokens else 0,
     )
 
     async def reserve() -> None:
@@ -172,6 +173,15 @@ def measure(call: Call) -> None:
     if answer is not None and call.cache_key is not None:
         call.snapshot.shared.cache.put(call.cache_key, answer)
     call.snapshot.report(call.record)
+
+
+def _most_tokens(call: Call) -> int:
+    """What a try can take of a rate: the input as far as it can be estimated, the output at its bound."""
+    steps = call.plan.steps
+    if not steps:
+        return 0
+    output = max(billing.bounds(call.request, d).output_tokens for d in steps)
+    return estimate_tokens(call.request.body, steps[0].model) + output
 
 
 def _is_cacheable(call: Call) -> bool:
