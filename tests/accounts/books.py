@@ -27,15 +27,26 @@ class Books:
         self, nanodollars: int, *, caller: Caller = ALICE, tags: tuple[str, ...] = ()
     ) -> Reservation:
         """Hold money for a new call."""
-        wish = Hold(
+        return await self.accounts.reserve(self.wish(nanodollars, caller=caller, tags=tags))
+
+    def wish(
+        self,
+        nanodollars: int,
+        *,
+        caller: Caller = ALICE,
+        tags: tuple[str, ...] = (),
+        tokens: int = 0,
+    ) -> Hold:
+        """A new call that could cost that much."""
+        return Hold(
             call_id=self.clock.new_id("call"),
             caller=caller,
             model="m",
             nanodollars=nanodollars,
             at_s=self.clock.now(),
             tags=tags,
+            tokens=tokens,
         )
-        return await self.accounts.reserve(wish)
 
     async def end(
         self,

@@ -192,15 +192,38 @@ async def test_with_serve_unrecorded_calls_go_on_and_are_counted(
 
 
 @pytest.mark.parametrize("on_failure", ["refuse", "serve_unrecorded"])
-async def test_a_database_that_another_program_holds_is_waited_for_and_then_refused_or_served(
+async def test_a_database_that_another_program_holds_for_a_moment_stops_no_call_and_loses_none(
     tmp_path: Path, on_failure: str
 ) -> None:
+    """The journal is durable without the database (docs/adr/0015-journal-and-board.md)."""
     database = tmp_path / "farthing.db"
-    async with gateway_on(database, tmp_path / "disk.toml", on_failure) as (_, client):
+    async with gateway_on(database, tmp_path / "disk.toml", on_failure) as (gateway, client):
         assert (await ask(client))[0] == 200
         with closing(sqlite3.connect(database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
-            status, text, _ = await ask(client)
+            status, _, call_id = await ask(client)
+            other.execute("ROLLBACK")
+        assert status == 200
+        assert call_id in await booked(gateway)
+        assert await metric(client, "farthing_unrecorded_calls_total") == 0
+    assert_sound(database)
+
+
+@pytest.mark.parametrize("on_failure", ["refuse", "serve_unrecorded"])
+async def test_a_database_that_another_program_keeps_is_waited_for_and_then_refused_or_served(
+    tmp_path: Path, on_failure: str
+) -> None:
+    """From the first fold that fails on, at the latest a second after the first call that waits for it."""
+    database = tmp_path / "farthing.db"
+    async with gateway_on(database, tmp_path / "disk.toml", on_failure) as (gateway, client):
+        assert (await ask(client))[0] == 200
+        answered = set()
+        with closing(sqlite3.connect(database, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(StorageError, match="locked"):
+                await gateway.accounts.entries()  # a fold, as the background does each second
+            status, text, call_id = await ask(client)
+            answered.add(call_id)
             other.execute("ROLLBACK")
         if on_failure == "refuse":
             assert status == 503
@@ -209,6 +232,7 @@ async def test_a_database_that_another_program_holds_is_waited_for_and_then_refu
         else:
             assert status == 200
             assert await metric(client, "farthing_unrecorded_calls_total") == 1
+            assert answered <= await booked(gateway)
         assert (await ask(client))[0] == 200
     assert_sound(database)
 

@@ -13,19 +13,18 @@ from farthing.accounts import holds, ledger, provisioned
 from farthing.accounts.alerts import Alerts
 from farthing.accounts.budget_store import BudgetStore
 from farthing.accounts.budgets import Alert, Budget, BudgetState
-from farthing.accounts.counter import Counter
 from farthing.accounts.holds import Hold, Reservation, Unsettled
-from farthing.accounts.journal_till import JournalTill
 from farthing.accounts.keys import Key, Keys, caller_of, check_scope
 from farthing.accounts.later import Later
 from farthing.accounts.ledger import Entry, SpendQuery, SpendRow
 from farthing.accounts.rates import Rates
 from farthing.accounts.reconcile import InvoiceRow, Reconciliation, reconcile
 from farthing.accounts.schema import MIGRATIONS
-from farthing.accounts.till import Settlement, Till, TransactionTill
+from farthing.accounts.till import Settlement
+from farthing.accounts.tills import make_till
 from farthing.base.clock import Clock
 from farthing.base.config.settings import Settings
-from farthing.base.storage import Database, Query, Work, board
+from farthing.base.storage import Database, Query, Work
 from farthing.core.calls import Caller, CallRecord
 from farthing.core.errors import AuthenticationError, BadRequestError, StorageError
 from farthing.core.models import Deployment
@@ -86,7 +85,15 @@ class Accounts:
         self._rates = Rates(settings.rates)
         self._provisioned: tuple[Deployment, ...] | None = None
         self._instance = clock.new_id("run")
-        self._till = self._new_till()
+        self._till = make_till(
+            database,
+            settings,
+            self._budgets,
+            self._rates,
+            clock,
+            instance=self._instance,
+            tell=self._tell,
+        )
         self._budgets.change = self._till.change
         self.keys = Keys(database, clock, self._till)
         self._later = Later(clock, self._count_failure)
@@ -388,25 +395,6 @@ class Accounts:
         await self._budgets.remove(name)
 
     # --- private ---
-
-    def _new_till(self) -> Till:
-        path = self._database.path
-        if path is None or not board.IS_AVAILABLE:
-            counter = Counter(self._rates, self._clock)
-            return TransactionTill(
-                self._database, self._budgets, counter, instance=self._instance, tell=self._tell
-            )
-        return JournalTill(
-            self._database,
-            path,
-            self._budgets,
-            self._rates,
-            self._clock,
-            instance=self._instance,
-            durability=self._settings.ledger.durability,
-            timeout_s=self._settings.storage.busy_timeout_s,
-            tell=self._tell,
-        )
 
     def _settlement(
         self, reservation: Reservation, record: CallRecord, unconfirmed: int

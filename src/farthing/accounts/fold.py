@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from farthing.accounts import holds, ledger, records
+from farthing.accounts import booking, holds, ledger, records
 from farthing.accounts.budgets import Budget, Window, scope_of, window_start
-from farthing.accounts.ledger import Interned
 from farthing.accounts.records import Extended, Record, Released, Reserved, Settled
 from farthing.base.storage import Query, Work, journal
 from farthing.base.storage.journal import JournalFile
@@ -36,8 +35,8 @@ class Folder:
     def __init__(self, database: Path, budgets: Callable[[], Work[Sequence[Budget]]]) -> None:
         self._database = database
         self._budgets = budgets
-        self._names = Interned()
-        self._fresh = Interned()
+        self._names = booking.Interned()
+        self._fresh = booking.Interned()
         #: Windows whose spending the last run changed.
         self.touched: set[Window] = set()
 
@@ -50,7 +49,7 @@ class Folder:
         files = journal.journals(self._database)
         if not files:
             return 0
-        self._fresh = yield from ledger.still_good(self._names)
+        self._fresh = yield from booking.still_good(self._names)
         positions: dict[str, int] = dict((yield Query("SELECT name, position FROM journals")))
         count = 0
         for file in files:
@@ -136,7 +135,7 @@ class _Batch:
     def __init__(
         self,
         instance: str,
-        names: Interned,
+        names: booking.Interned,
         budgets: Callable[[], Work[Sequence[Budget]]],
         touched: set[Window],
     ) -> None:
@@ -252,7 +251,7 @@ class _Batch:
         """Add the rows; False, and none is added, when a name of theirs is not known."""
         rows = []
         for entry in record.entries:
-            row = ledger.row_of(entry, record.call, self._names)
+            row = booking.row_of(entry, record.call, self._names)
             if row is None:
                 return False
             rows.append(row)
@@ -262,7 +261,7 @@ class _Batch:
 
     def _learn_and_book(self, record: Settled) -> Work[None]:
         for entry in record.entries:
-            yield from ledger.learn(entry, self._names)
+            yield from booking.learn(entry, self._names)
         self._book(record)
 
     def _reserve(self, windows: bytes, nanodollars: int) -> None:
@@ -295,7 +294,7 @@ class _Batch:
                 self._insert(call, held, "open", None)
             elif held.is_changed:
                 extended.append((held.nanodollars, call))
-        yield from ledger.append_rows(self._ledger, pause)
+        yield from booking.append_rows(self._ledger, pause)
         for sql, many in (
             (_INSERT, self._inserts),
             (_UNCONFIRMED, self._unconfirmed),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from farthing.accounts import ledger
+from farthing.accounts import booking, ledger
 from farthing.accounts.budgets import (
     Alert,
     Budget,
@@ -150,7 +150,7 @@ def settle(
     rows = yield Query(
         "SELECT nanodollars, windows FROM reservations WHERE call = ?", (pack_id(call_id),)
     )
-    yield from ledger.append(entries)
+    yield from booking.append(entries)
     spent = sum(each.nanodollars for each in entries)
     if not rows:  # it was served although nothing could be held
         windows = yield from windows_of(entries[0], budgets)
@@ -216,7 +216,7 @@ def confirm(call_id: str, nanodollars: int, *, request_id: str | None = None) ->
     known = yield ledger.select_call(call_id)
     template = ledger.entry(known[0]) if known else None
     simulated = template.flags & ledger.SIMULATED if template else 0
-    yield from ledger.append(
+    yield from booking.append(
         [
             Entry(
                 call_id=call_id,

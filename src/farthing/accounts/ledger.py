@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from farthing.accounts.budgets import Budget
-from farthing.accounts.packing import pack_id, pack_request, unpack_id, unpack_request
+from farthing.accounts.packing import pack_id, unpack_id, unpack_request
 from farthing.base.storage import Query, Row, Work
 from farthing.core.calls import AttemptRecord, CallRecord
 from farthing.core.usage import Usage
@@ -21,13 +19,6 @@ By = Literal["key", "model", "team", "tag", "day", "deployment", "provider", "to
 ESTIMATED, SIMULATED, UNPRICED, ABORTED, CORRECTION, PROVISIONED, FAILED, CACHED = (
     1 << bit for bit in range(8)
 )
-_RARE = tuple(
-    name
-    for name in Usage.__struct_fields__
-    if name not in ("input_tokens", "output_tokens", "cached_input_tokens", "is_estimated")
-)
-_rare_of = attrgetter(*_RARE)
-_NOTHING_RARE = (0,) * len(_RARE)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -87,129 +78,6 @@ def entries_of(record: CallRecord) -> tuple[Entry, ...]:
     return tuple(_entry(record, attempt, _flags(attempt)) for attempt in attempts)
 
 
-class Interned:
-    """Names and their short numbers, as far as they are known here. None stands for no name."""
-
-    def __init__(self) -> None:
-        self.keys: dict[str, int] = {}
-        self.models: dict[str, int] = {}
-        self.teams: dict[str | None, int | None] = {None: None}
-        self.places: dict[tuple[str | None, ...], int | None] = {}
-        self.tags: dict[tuple[str, ...], int | None] = {(): None}
-        #: The newest of them: a database that knows it by another name is another database.
-        self.newest: tuple[int, str] = (0, "")
-
-    def copy(self) -> Interned:
-        """The same, to be changed apart."""
-        made = Interned()
-        made.keys, made.models, made.teams = dict(self.keys), dict(self.models), dict(self.teams)
-        made.places, made.tags = dict(self.places), dict(self.tags)
-        made.newest = self.newest
-        return made
-
-
-#: Names that are kept in memory; tags are the callers' own words, so there may be any number.
-_MOST_NAMES = 20_000
-
-
-def still_good(names: Interned) -> Work[Interned]:
-    """A copy of the names, or none of them when this is another database or they are too many."""
-    number, name = names.newest
-    if not number or len(names.tags) + len(names.places) > _MOST_NAMES:
-        return Interned()
-    rows = yield Query("SELECT name FROM names WHERE id = ?", (number,))
-    return names.copy() if rows and rows[0][0] == name else Interned()
-
-
-def append(entries: Iterable[Entry]) -> Work[None]:
-    """Write rows."""
-    names = Interned()
-    rows = []
-    for entry in entries:
-        yield from learn(entry, names)
-        rows.append(row_of(entry, pack_id(entry.call_id), names))
-    yield from append_rows([row for row in rows if row is not None])
-
-
-def append_rows(
-    rows: Sequence[tuple[Any, ...]], pause: Callable[[], None] | None = None
-) -> Work[None]:
-    """Write rows made by `row_of`, many to a statement: a quarter cheaper than one to each."""
-    whole = len(rows) - len(rows) % _ROWS
-    for first in range(0, whole, _ROWS):
-        some = rows[first : first + _ROWS]
-        yield Query(_INSERT_MANY, tuple(chain.from_iterable(some)))
-        if pause is not None:
-            pause()
-    for row in rows[whole:]:
-        yield Query(_INSERT, row)
-
-
-def learn(entry: Entry, names: Interned) -> Work[None]:
-    """Look up the names of a row, and make those that are new."""
-    wanted: tuple[tuple[dict[Any, Any], str, Any, str | None], ...] = (
-        (names.keys, "key", entry.key_id, entry.key_id),
-        (names.models, "model", entry.model, entry.model),
-        (names.teams, "team", entry.team, entry.team),
-        (names.places, "place", _place_key(entry), _place(entry)),
-        (names.tags, "tags", entry.tags, msgspec.json.encode(entry.tags).decode()),
-    )
-    for known, kind, key, text in wanted:
-        if key not in known and text is None:
-            known[key] = None
-        elif key not in known:
-            assert text is not None
-            known[key] = yield from name_id(kind, text)
-            names.newest = max(names.newest, (known[key], text))
-
-
-def row_of(entry: Entry, call: bytes, names: Interned) -> tuple[Any, ...] | None:
-    """A row as `append_rows` takes it; None while a name of it is not known: `learn` it first."""
-    usage = entry.usage
-    try:
-        return (
-            call,
-            entry.at,
-            names.keys[entry.key_id],
-            names.teams[entry.team],
-            names.models[entry.model],
-            names.places[_place_key(entry)],
-            names.tags[entry.tags],
-            usage.input_tokens,
-            usage.output_tokens,
-            usage.cached_input_tokens,
-            _rest(usage),
-            entry.nanodollars,
-            entry.flags,
-            None if entry.request_id is None else pack_request(entry.request_id),
-        )
-    except KeyError:
-        return None
-
-
-#: Rows to a statement; SQLite takes at least 999 parameters.
-_ROWS = 50
-_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT = (
-    "INSERT INTO ledger (call, at, key_id, team, model, place, tags, input, output, cached, rest, "  # noqa: S608
-    f"nanodollars, flags, request) VALUES {_VALUES}"
-)
-_INSERT_MANY = _INSERT + f", {_VALUES}" * (_ROWS - 1)
-
-
-def _place_key(entry: Entry) -> tuple[str | None, ...]:
-    return (entry.deployment, entry.provider, entry.served_model, entry.tier)
-
-
-def _rest(usage: Usage) -> bytes | None:
-    """The counts that most calls do not have, as MessagePack."""
-    values = _rare_of(usage)
-    if values == _NOTHING_RARE:
-        return None
-    rare = {name: value for name, value in zip(_RARE, values, strict=True) if value}
-    return msgspec.msgpack.encode(rare)
-
-
 def has_call(call_id: str) -> Work[bool]:
     """Whether the call was settled."""
     return (yield from has_packed(pack_id(call_id)))
@@ -219,19 +87,6 @@ def has_packed(call: bytes) -> Work[bool]:
     """The same, by its packed id."""
     rows = yield Query("SELECT id FROM ledger WHERE call = ? LIMIT 1", (call,))
     return bool(rows)
-
-
-def name_id(kind: str, name: str) -> Work[int]:
-    """The short number of a name, made when it is new."""
-    rows = yield Query("SELECT id FROM names WHERE kind = ? AND name = ?", (kind, name))
-    if not rows:
-        rows = yield Query(
-            "INSERT INTO names (kind, name) VALUES (?, ?) "
-            "ON CONFLICT (kind, name) DO UPDATE SET name = excluded.name RETURNING id",
-            (kind, name),
-        )
-    number: int = rows[0][0]
-    return number
 
 
 _SELECT = """
@@ -440,14 +295,6 @@ class _Place(msgspec.Struct, frozen=True, array_like=True):
     provider: str | None = None
     model: str | None = None
     tier: str = "standard"
-
-
-def _place(each: Entry) -> str | None:
-    if each.deployment is None:
-        return None
-    return msgspec.json.encode(
-        [each.deployment, each.provider, each.served_model, each.tier]
-    ).decode()
 
 
 def _names(by: By, value: object) -> tuple[str, ...]:

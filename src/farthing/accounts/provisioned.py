@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from farthing.accounts import ledger
+from farthing.accounts import booking, ledger
 from farthing.accounts.ledger import Entry
 from farthing.base.storage import Query, Work
 from farthing.core.models import Deployment
@@ -43,7 +43,7 @@ def post(deployments: Iterable[Deployment], now: int) -> Work[int]:
             )
             if taken:  # otherwise another process has booked these hours
                 entries = _entries(deployment, since[name], until)
-                yield from ledger.append(entries)
+                yield from booking.append(entries)
                 posted += len(entries)
     return posted
 

@@ -150,10 +150,14 @@ def correct(
 
 
 def _moment(words: memoryview[int], limit: Limit, now_ns: int) -> int:
-    """When all that was admitted has passed; never before now."""
+    """When all that was admitted has passed; never before now.
+
+    A stray one is put right here and now: if each question only passed over it, nothing would drain until
+    the clock is where it was.
+    """
     moment = words[limit.at]
     if moment > now_ns + limit.burst_ns + _STRAY_NS:
-        return now_ns + limit.burst_ns
+        moment = words[limit.at] = now_ns + limit.burst_ns
     return max(moment, now_ns)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from farthing.accounts import holds, ledger
+from farthing.accounts import booking, holds, ledger
 from farthing.accounts.budgets import Budget, move
 from farthing.accounts.ledger import Entry
 from farthing.accounts.packing import pack_id, unpack_id, unpack_request
@@ -138,7 +138,7 @@ def _entry(number: int) -> Work[Entry]:
 
 def _correct(entry: Entry, delta: int, budgets: Sequence[Budget]) -> Work[None]:
     """Append the difference, and let the budgets' windows know it."""
-    yield from ledger.append(
+    yield from booking.append(
         [
             msgspec.structs.replace(
                 entry,

@@ -26,6 +26,8 @@ _UNSEEN_INPUT = re.compile(
 #: No vendor is known to bill more for one image or page of a document. gpt-4o-mini reaches 48,169 for one
 #: high-detail image: 2,833 and 5,667 for each of up to eight tiles (from memory, unverified).
 MEDIA_TOKENS = 50_000
+#: Bytes of a JSON body for each token of it, for a first guess (English, code: 3.5 to 4.5).
+BYTES_PER_TOKEN = 4
 #: Usage beyond this is a mistake of the vendor's, not a bill.
 MOST_TOKENS = 1_000_000_000
 #: The output bound of a deployment whose limits nobody stated.

@@ -18,7 +18,7 @@ from farthing.core.calls import (
 )
 from farthing.core.models import Deployment, Plan, Route
 from farthing.core.protocols import Take
-from farthing.gateway.billing import input_size
+from farthing.gateway import billing
 from farthing.gateway.cache import Cached
 from farthing.gateway.snapshot import Snapshot
 
@@ -140,11 +140,27 @@ class Call:
         bounds = self._bounds
         most = bounds.get(deployment.name)
         if most is None:
-            if self._size is None:
-                self._size = input_size(self.request)
-            most = self.snapshot.terms(deployment).most(self.request.head, self._size)
+            most = self.snapshot.terms(deployment).most(self.request.head, self._input_size)
             bounds[deployment.name] = most
         return most
+
+    def likely_tokens(self) -> int:
+        """What a try takes of a rate at first: the input by its size, the output at its bound.
+
+        The usage corrects it when the call is settled.
+        """
+        if not self.plan.steps:
+            return 0
+        terms, head, size = self.snapshot.terms, self.request.head, self._input_size
+        output = max([terms(each).output_tokens(head) for each in self.plan.steps])
+        media = billing.MEDIA_TOKENS * size.media_parts
+        return size.text_bytes // billing.BYTES_PER_TOKEN + media + output
+
+    @property
+    def _input_size(self) -> InputSize:
+        if self._size is None:
+            self._size = billing.input_size(self.request)
+        return self._size
 
     @property
     def record(self) -> CallRecord:

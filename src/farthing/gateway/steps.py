@@ -104,6 +104,7 @@ async def reserve_budget(call: Call) -> None:
         tags=call.tags,
         nanodollars=call.reserved,
         at_s=call.at_s,
+        tokens=call.likely_tokens() if call.snapshot.shared.accounts.counts_tokens else 0,
     )
 
     async def reserve() -> None:
