@@ -146,13 +146,13 @@ def _profile(bench: Bench, target: Target, output: Path, *, stream: bool) -> Pro
     per_answer = 1e6 / answered
     stages = dict.fromkeys(STAGES, 0.0)
     for module, spent in read["modules"].items():
-        stages[_stage(module)] += spent * per_answer
+        stages[stage_of(module)] += spent * per_answer
     stages[THREADS] = (read["process_s"] - read["thread_s"]) * per_answer
     whole = read["process_s"] * per_answer
     return Profile(stages=stages, whole=whole, kernel=read["thread_kernel_s"] * per_answer)
 
 
-def _stage(module: str) -> str:
+def stage_of(module: str) -> str:
     """The stage with the longest beginning of this module's name."""
     fitting = [
         (len(beginning), stage)

@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define PATIENCE 60000000000LL /* nanoseconds that the last answers may take after the end */
+
 enum { SIZE, SIZE_REST, DATA, DATA_END, TRAILER }; /* where a chunked body is */
 
 typedef struct {
@@ -218,7 +220,7 @@ static void run(Connection *all, int count, double seconds, long total, double r
         if (over && !busy) return;
         double pause = step && !over && busy < count ? (next - now()) / 1e9 : 1;
         wait_some(pause < 0 ? 0 : pause);
-        if (now() > end + 20000000000LL) { errors += busy; return; }
+        if (now() > end + PATIENCE) { errors += busy; return; }
     }
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,7 +40,7 @@ def peers(bench: Bench) -> Iterator[dict[str, Target]]:
 
 @contextmanager
 def _litellm(bench: Bench) -> Iterator[Target]:
-    """One worker, without database, keys or callbacks: its cheapest configuration."""
+    """One worker, without database or callbacks: its cheapest configuration. It insists on one key."""
     folder = SCRATCH / "litellm"
     command = folder / "bin" / "litellm"
     if not command.exists():
@@ -49,10 +50,17 @@ def _litellm(bench: Bench) -> Iterator[Target]:
     config.write_text(LITELLM.format(mock=bench.mock))
     port = free_port()
     start = [str(command), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
-    quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ""}
-    with process(start, cwd=bench.folder, env=quiet, cpu=GATEWAY_CORE) as child:
+    key = f"sk-{secrets.token_hex(16)}"
+    env = {
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "LITELLM_MASTER_KEY": key,
+        "PYTHONPATH": "",
+    }
+    with process(start, cwd=bench.folder, env=env, cpu=GATEWAY_CORE) as child:
         wait_for(f"http://127.0.0.1:{port}/health/liveliness", child, seconds=120)
-        yield Target(name="litellm", port=port, pid=child.pid)
+        headers = {"Authorization": f"Bearer {key}"}
+        yield Target(name="litellm", port=port, pid=child.pid, headers=headers)
 
 
 @contextmanager

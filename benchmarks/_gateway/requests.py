@@ -80,7 +80,7 @@ def message(model: str = "bench", *, stream: bool = False) -> Ask:
 
 
 def _json(body: object) -> bytes:
-    return json.dumps(body, separators=(",", ":")).encode()
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _prose(length: int) -> str:
