@@ -56,6 +56,7 @@ async def work(loaded: Loaded, overrides: dict[str, object], seat: str) -> None:
         async with _gateway(loaded, overrides, exclusive=False) as (gateway, watcher, _):
             clock, metrics = SystemClock(), gateway.metrics
             supervised = Supervised(socket.socket(fileno=channel), metrics, clock, _end_this)
+            await supervised.connect()
             talking = asyncio.create_task(supervised.run())
             try:
                 await serve(

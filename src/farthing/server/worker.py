@@ -38,9 +38,14 @@ class Supervised:
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[bytes]] = {}
 
+    async def connect(self) -> None:
+        """Open the channel; once, before anything else."""
+        self._channel = await Channel.over(self._end)
+
     async def run(self) -> None:
         """Until cancelled, or the supervisor is gone."""
-        self._channel = channel = await Channel.over(self._end)
+        channel = self._channel
+        assert channel is not None, "it is connected"
         sharing = asyncio.create_task(self._share(channel))
         try:
             async for message in channel:
@@ -57,7 +62,7 @@ class Supervised:
 
     def ready(self) -> None:
         """Requests are answered from now on."""
-        assert self._channel is not None, "it runs"
+        assert self._channel is not None, "it is connected"
         self._channel.send(Message("ready"))
 
     async def others(self) -> list[Snapshot]:
