@@ -167,7 +167,7 @@ async def test_a_budget_is_not_overspent_by_two_workers(tmp_path: Path) -> None:
 
 
 async def test_a_rate_is_kept_by_two_workers_together(tmp_path: Path) -> None:
-    rate = "[rates.all]\nrequests_per_minute = 6\nburst = 10"
+    rate = "[rates.all]\nrequests_per_minute = 6\nburst_s = 100"
     async with gateway(tmp_path, rate) as running:
         answers = await asyncio.gather(*(ask(running.url) for _ in range(60)))
         good = sum(status == 200 for status, _ in answers)
