@@ -54,7 +54,7 @@ class JournalTill:
         self._instance = instance
         self._is_synced = durability == "power"
         self._syncer: Syncer | None = None
-        self._journal = Journal(path, instance)
+        self._journal = Journal(path, instance, is_synced=self._is_synced)
         nonce = int.from_bytes(clock.token_bytes(4), "big")
         self._board = Board(path.with_name(path.name + ".board"), nonce=nonce)
         self._keeper = Bookkeeper(

@@ -185,9 +185,11 @@ class Moves:
 
     def _correct_locked(self) -> None:
         now_ns = int(self._clock.now() * 1e9)
-        for charges, tokens in self._corrections:
+        while (
+            self._corrections
+        ):  # one by one: the loop may add some while the writing thread is here
+            charges, tokens = self._corrections.pop()
             rates.correct(self._board.words, charges, tokens=tokens, now_ns=now_ns)
-        self._corrections.clear()
 
     def _reservation(
         self,

@@ -54,8 +54,10 @@ class Journal:
     after `sync` it survives a loss of power as well.
     """
 
-    def __init__(self, database: Path, instance: str) -> None:
+    def __init__(self, database: Path, instance: str, *, is_synced: bool = False) -> None:
+        """is_synced: `sync` will be asked for; without it no write ever waits for the disk."""
         self._database = database
+        self._is_synced = is_synced
         self._instance = instance
         self._number = 0
         self._descriptor = -1
@@ -106,7 +108,7 @@ class Journal:
                 self._size = 0
 
     def _begin(self) -> None:
-        """A new file; the one before is complete and was synced, so that `sync` need not know of it."""
+        """A new file; the one before is complete and synced, so that `sync` need not know of it."""
         path = path_of(self._database, self._instance, self._number)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         try:
@@ -116,9 +118,10 @@ class Journal:
         try:
             if os.write(descriptor, MAGIC) != len(MAGIC):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if self._descriptor >= 0:
-                os.fdatasync(self._descriptor)
-            _sync_folder(path.parent)
+            if self._is_synced:
+                if self._descriptor >= 0:
+                    os.fdatasync(self._descriptor)
+                _sync_folder(path.parent)
         except OSError as error:
             os.close(descriptor)
             path.unlink(missing_ok=True)
