@@ -74,8 +74,8 @@ class Exchange(Request):
     ) -> Exchange:
         """A request without a connection, to be looked at but not answered. headers: lower-case names."""
         fields = dict(headers or {})
-        line = split_target(method, target)
-        head = RequestHead(line, fields, list(fields.items()), 0, keep_alive=False)
+        lines = [f"{name}: {value}".encode("latin-1") for name, value in fields.items()]
+        head = RequestHead(split_target(method, target), fields, lines, 0, keep_alive=False)
         return cls(head, None, client_host=peer)
 
     async def send(
@@ -194,7 +194,9 @@ class Exchange(Request):
         return self._link
 
     def _start(self, status: int, headers: Sequence[Header]) -> bytes:
-        link = self._connection()
+        link = self._link
+        if link is None or self.is_gone:
+            link = self._connection()
         if self.is_started:
             raise RuntimeError("An exchange is answered once.")
         if self.extra_headers:
@@ -204,7 +206,9 @@ class Exchange(Request):
         return head
 
     def _end(self, last: bytes) -> Link:
-        link = self._connection()
+        link = self._link
+        if link is None or self.is_gone:
+            link = self._connection()
         self.is_finished = True
         self._flows = False
         if last:

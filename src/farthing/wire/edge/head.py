@@ -27,7 +27,7 @@ _REMEMBERED_BYTES = 200
 #: A line whose name holds one of these may carry a secret and is never remembered.
 _SECRET = re.compile(r"auth|key|cookie|token|secret|session|password")
 #: Different in every request; remembering would only push out others.
-_PASSING = frozenset({"content-length", "traceparent", "x-request-id"})
+_PASSING = frozenset({"traceparent", "x-request-id"})
 
 #: Names that decide where a message ends or whom it is for: doubled, two readers could differ.
 _ONCE = ("content-length", "host", "transfer-encoding", "expect")
@@ -51,13 +51,13 @@ class RequestLine(msgspec.Struct, frozen=True):
 class RequestHead(msgspec.Struct, frozen=True):
     """A request up to its empty line.
 
-    headers: names in lower case; of a repeated one the last. fields: all of them, in order.
+    headers: names in lower case; of a repeated one the last. lines: all of them, as they came.
     length: of the body in bytes, None when it comes in chunks.
     """
 
     line: RequestLine
     headers: dict[str, str]
-    fields: list[tuple[str, str]]
+    lines: list[bytes]
     length: int | None
     keep_alive: bool
 
@@ -137,15 +137,14 @@ class HeadReader:
                 f"The request has more than {self._limits.header_count} headers.", status=431
             )
         line = self._openings[first]
-        fields = list(map(self._read_line, lines))
-        headers = dict(fields)
-        if len(headers) != len(fields):
-            _join_repeated(fields, headers)
+        headers = dict(map(self._read_line, lines))
+        if len(headers) != len(lines):
+            _join_repeated([self._read_line(each) for each in lines], headers)
         if "host" not in headers and line.minor:
             raise malformed("The Host header is missing.")
         if line.host is not None:
             headers["host"] = line.host  # RFC 9112, 3.2.2: the target's authority replaces Host
-        return RequestHead(line, headers, fields, _length(headers, line), _keeps(headers, line))
+        return RequestHead(line, headers, lines, _length(headers, line), _keeps(headers, line))
 
     def check_beginning(self, held: bytes, fresh: bytes) -> None:
         """Refuse a head that is not complete yet and cannot become a good one. Raises RefusedError.

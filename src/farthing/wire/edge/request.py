@@ -60,7 +60,8 @@ class Request:
     @property
     def header_pairs(self) -> Sequence[Header]:
         """All headers in order, names in lower case."""
-        return [(name.encode("ascii"), value.encode("latin-1")) for name, value in self.head.fields]
+        parts = (line.partition(b":") for line in self.head.lines)
+        return [(name.lower(), value.strip(b" \t")) for name, _, value in parts]
 
     def header(self, name: str) -> str | None:
         """One header's value (the last, where repeated); `name` in lower case."""
