@@ -22,6 +22,7 @@ POLL_S = 1.0
 NEEDS_RESTART = (
     "server.host",
     "server.port",
+    "server.max_connections_per_address",
     "server.tls_cert",
     "server.tls_key",
     "server.workers",
