@@ -48,7 +48,7 @@ class Exchange(Border):
     def __init__(
         self, provider: str, deployment: str | None, host: str, timeouts: Timeouts, began: float
     ) -> None:
-        super().__init__(provider, deployment, host, timeouts, began)
+        Border.__init__(self, provider, deployment, host, timeouts, began)
         self._connection: Connection | None = None
         self._head = self._lower = b""
         self._headers: dict[str, str] | None = None
@@ -74,7 +74,7 @@ class Exchange(Border):
             raise self.before_head(failure, was_sent=True) from failure
         self.status = connection.status
         self._head = connection.head
-        self._lower = lower = connection.lower
+        lower = self._lower = connection.lower
         connection.patience_s = self.timeouts.between_bytes_s
         if b"content-encoding:" in lower:
             try:
@@ -101,7 +101,7 @@ class Exchange(Border):
         if at < 0:
             return None
         at += len(needle)
-        value = self._head[at : self._head.index(b"\r", at)]
+        value = self._head[at : self._head.find(b"\r", at)]
         return value.decode("utf-8", "surrogateescape").strip(" \t")
 
     def headers_like(self, pattern: re.Pattern[bytes]) -> tuple[tuple[str, str], ...]:
@@ -119,13 +119,18 @@ class Exchange(Border):
         """How the provider calls this request, if it says so."""
         if b"request-id:" not in self._lower:  # all their names end so
             return None
-        values = (self.header(name) for name in _REQUEST_ID_HEADERS)
-        return next((value for value in values if value is not None), None)
+        for name in _REQUEST_ID_HEADERS:
+            value = self.header(name)
+            if value is not None:
+                return value
+        return None
 
     @property
     def content_type(self) -> str:
         """The media type alone, lower case; empty when there is none."""
-        return (self.header("content-type") or "").partition(";")[0].strip().lower()
+        lower = self._lower
+        at = lower.rfind(b"\r\ncontent-type:")
+        return _media_type(lower[at + 15 : lower.find(b"\r", at + 15)]) if at >= 0 else ""
 
     # --- the body ---
 
@@ -247,3 +252,8 @@ class Exchange(Border):
 @lru_cache(256)
 def _needle(name: str) -> bytes:
     return f"\r\n{name}:".encode()
+
+
+@lru_cache(256)
+def _media_type(value: bytes) -> str:
+    return value.partition(b";")[0].strip().decode("utf-8", "surrogateescape")

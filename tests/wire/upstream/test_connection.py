@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from farthing.wire.upstream.connection import MAX_LINES, MAX_UNREAD_BYTES, Connection
+from farthing.wire.upstream.connection import MAX_UNREAD_BYTES, Connection
 from farthing.wire.upstream.errors import (
     BrokenAnswerError,
     NoAnswerError,
@@ -17,6 +17,7 @@ from farthing.wire.upstream.errors import (
     SilenceError,
     TooLargeError,
 )
+from farthing.wire.upstream.head import MAX_LINES
 from tests.wire.upstream.worlds import MemoryTransport
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -97,9 +98,20 @@ def test_any_body_cut_anywhere_arrives_as_it_was_sent(
         assert connection.status == 200
         assert connection.head.startswith(HEAD)
         assert b"\r\n\r\n" not in connection.head
-        assert connection.is_reusable is (framing != "until the end")
+        assert connection.rest(60, 60) is (framing != "until the end")
+        connection.connection_lost(None)
 
     asyncio.run(run())
+
+
+async def test_a_body_without_length_that_is_cut_off_is_not_whole() -> None:
+    connection, _, waiter = asked()
+    connection.data_received(HEAD + b"\r\nabc")
+    await waiter
+    connection.connection_lost(None)  # as after our own abort: no end was told before
+    assert await connection.read() == b"abc"
+    with pytest.raises(BrokenAnswerError):
+        await connection.read()
 
 
 @settings(max_examples=60, deadline=None)
@@ -134,7 +146,8 @@ async def test_an_answer_without_a_body_is_over_with_its_head() -> None:
         connection.data_received(b"HTTP/1.1 " + line + b"\r\n\r\n")
         await waiter
         assert await connection.read() == b""
-        assert connection.is_reusable
+        assert connection.rest(60, 60)
+        connection.connection_lost(None)
 
 
 async def test_a_connection_is_kept_only_when_the_server_keeps_it() -> None:
@@ -148,7 +161,8 @@ async def test_a_connection_is_kept_only_when_the_server_keeps_it() -> None:
         connection.data_received(head + b"Content-Length: 2\r\n\r\nok")
         await waiter
         assert await connection.read() == b"ok"
-        assert connection.is_reusable is kept
+        assert connection.rest(60, 60) is kept
+        connection.connection_lost(None)
 
 
 @pytest.mark.parametrize(
@@ -215,14 +229,14 @@ async def test_a_second_answer_spoils_the_connection_but_not_the_first() -> None
             await waiter
             assert await connection.read() == b"ok"
             assert connection.status == 200
-            assert not connection.is_reusable
+            assert not connection.rest(60, 60)
 
 
 async def test_words_on_an_idle_connection_close_it() -> None:
     connection, transport, waiter = asked()
     connection.data_received(SIZED)
     await waiter
-    connection.rest(asyncio.get_running_loop().time() + 60)
+    assert connection.rest(60, 60)
     assert connection.is_open
     connection.data_received(SIZED)
     assert transport.is_gone
@@ -360,8 +374,8 @@ async def test_a_paused_connection_reads_again_when_it_goes_back_to_the_pool() -
     await waiter
     connection.pause()
     connection.data_received(b"ok")
-    assert connection.is_reusable
-    connection.rest(asyncio.get_running_loop().time() + 60)
+    assert connection.is_complete
+    assert connection.rest(60, 60)
     assert transport.is_reading
     connection.connection_lost(None)
 
@@ -417,7 +431,7 @@ async def test_one_timer_serves_many_exchanges() -> None:
         connection.data_received(SIZED)
         await waiter
         assert await connection.read() == b"ok"
-        connection.rest(loop.time() + 60)
+        assert connection.rest(60, 60)
         now = loop.time()
         waiter = connection.ask(b"", b"", since=now, patience_s=6, deadline=now + 60)
     assert connection._timer is timer

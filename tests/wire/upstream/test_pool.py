@@ -278,6 +278,31 @@ async def test_a_fresh_connection_that_breaks_is_an_error_at_once() -> None:
             assert via._busy == open_now(via) == 0
 
 
+@on_each_loop
+async def test_a_server_that_speaks_or_closes_before_it_is_asked_keeps_nobody_waiting() -> None:
+    for words in (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", b""):
+
+        async def full(
+            reader: asyncio.StreamReader, writer: asyncio.StreamWriter, words: bytes = words
+        ) -> None:
+            writer.write(words)
+            writer.close()
+
+        server = await asyncio.start_server(full, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with upstream() as via:
+            for _ in range(10):
+                try:  # its words count only if they come after the question, which is a matter of luck
+                    exchange = await asyncio.wait_for(ask(via, f"http://127.0.0.1:{port}/"), 1)
+                except UpstreamError:
+                    continue
+                assert words
+                assert exchange.status == 503
+                exchange.close()
+            assert idle_now(via) == via._busy == 0
+        server.close()
+
+
 # --- errors keep their words ---
 
 

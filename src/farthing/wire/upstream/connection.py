@@ -17,65 +17,49 @@ from farthing.wire.upstream.errors import (
     SilenceError,
     TooLargeError,
 )
+from farthing.wire.upstream.head import MAX_HEAD_BYTES, check_coding, cut_head, is_open_ended
+from farthing.wire.upstream.patience import Patience
 from farthing.wire.upstream.unread import is_unacknowledged
 
-#: Largest head of an answer with the interim (1xx) ones before it, bytes; vendors' are below 4 KiB.
-MAX_HEAD_BYTES = 64 * 1024
-#: Longest line of a head, bytes; nginx and others refuse to send more than 8 KiB.
-MAX_LINE_BYTES = 16 * 1024
-#: Most lines of a head. Vendors send 15 to 40.
-MAX_LINES = 256
 #: Above this many unread bytes the connection stops reading until its reader has caught up.
 MAX_UNREAD_BYTES = 256 * 1024
 #: Up to this size a body is joined to its head: one copy is cheaper than a second buffer for the kernel.
 _JOINED_BYTES = 64 * 1024
-#: uvloop's clock has steps of a millisecond, so a timer may fire that much before its time, seconds.
-_TIMER_SLACK_S = 0.002
-#: A head up to this size cannot be absurd, bytes; its lines are not counted.
-_SMALL_HEAD_BYTES = 4096
-_END = b"\r\n\r\n"
 
 
-class Connection(asyncio.Protocol):
+class Connection(Patience, asyncio.Protocol):
     """Idle, then asked (`ask`), then its answer is read, then given back to the pool or aborted.
 
     The future of `ask` is done when `status` and `head` are there or `failure` says why not; what came of
     the body by then is parsed already. The body is taken by `read` or `relay`, never by two at a time.
 
     Borders of the answer are found by llhttp, which refuses folded lines, bare LF, doubled or signed
-    lengths and a length beside `transfer-encoding`; `_check_head` adds what it lets pass. llhttp is given
-    no header callbacks: `head` keeps the bytes and they are looked into when somebody asks.
-
-    Time: one timer at most, set again only when it fires too early or a nearer limit comes. Nobody waits
-    longer than `patience_s` without a byte, nor beyond `deadline` (the loop's clock).
+    lengths and a length beside `transfer-encoding`; `head` adds what it lets pass. llhttp is given no
+    header callbacks: `head` and `lower` keep the bytes, which are looked into when somebody asks.
     """
 
     __slots__ = (
-        "_asked_bytes", "_buffered", "_deadline", "_feed", "_idle_until", "_interim", "_is_full",
-        "_is_held", "_is_spoiled", "_limit", "_loop", "_on_lost", "_parser", "_passed",
-        "_pieces", "_since", "_sink", "_timer", "_timer_at", "_transport", "_waiter",
-        "_was_stopped", "born_at", "failure", "has_head", "head", "is_asked", "is_complete",
-        "is_kept", "is_lost", "keep_alive_s", "lower", "patience_s", "status", "uses",
+        "_asked_bytes", "_buffered", "_feed", "_interim", "_is_full", "_is_spoiled", "_limit",
+        "_on_lost", "_parser", "_passed", "_pieces", "_sink", "_transport", "_was_stopped",
+        "born_at", "failure", "has_head", "head", "is_complete", "is_kept", "is_lost",
+        "keep_alive_s", "lower", "status", "uses",
     )  # fmt: skip
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, on_lost: Callable[[Connection], None]
     ) -> None:
-        self._loop = loop
+        super().__init__(loop)
         self._on_lost = on_lost
         self._parser = HttpResponseParser(self)
         self._feed = self._parser.feed_data
         self._transport: asyncio.Transport | None = None
         self._pieces: deque[bytes] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = self._idle_until = inf
         #: Exchanges so far.
         self.uses = 0
         self.born_at = loop.time()
-        #: What the server says about keeping an idle connection, seconds; None until the first answer.
-        self.keep_alive_s: float | None = None
-        self.is_lost = self.is_asked = self._is_spoiled = False
+        #: How long the server says that it keeps an idle connection, seconds.
+        self.keep_alive_s = inf
+        self.is_lost = self._is_spoiled = False
         self._clear(0.0, 0.0, 0.0)
 
     def _clear(self, since: float, patience_s: float, deadline: float) -> None:
@@ -118,35 +102,39 @@ class Connection(asyncio.Protocol):
         )
 
     @property
-    def is_reusable(self) -> bool:
-        """Whether the exchange is over on the wire and the server keeps the connection."""
-        assert self._transport is not None
-        return (
-            self.is_complete
-            and self.is_kept
-            and not self._is_spoiled
-            and not self._transport.is_closing()
-            and self._transport.get_write_buffer_size() == 0  # it may answer before it has read all
-        )
-
-    @property
     def ssl_object(self) -> Any:
         """The `ssl.SSLObject`, None without TLS."""
         return self._transport and self._transport.get_extra_info("ssl_object")
 
-    def now(self) -> float:
-        """The loop's clock, seconds."""
-        return self._loop.time()
+    def rest(self, idle_s: float, max_age_s: float) -> bool:
+        """Be idle, if the exchange is over on the wire and all agree to go on; closes itself after a while.
 
-    def rest(self, until: float) -> None:
-        """The exchange is over: be idle, and close at `until` (the loop's clock) if still idle then."""
+        idle_s: how long to stay when nobody asks, unless the server says less. max_age_s: since the
+        connection was made. False: it is still busy, spoiled, not kept or too old, and must be aborted.
+        """
+        now = self._loop.time()
+        transport = self._transport
+        idle_s = min(idle_s, self.keep_alive_s)
+        if (
+            transport is None
+            or not ((self.is_kept and self.is_complete) or self.uses == 0)
+            or self._is_spoiled
+            or idle_s <= 0
+            or now - self.born_at > max_age_s
+            or transport.is_closing()
+            or transport.get_write_buffer_size()  # it may answer before it has read all
+        ):
+            return False
         self.is_asked = self.has_head = False
         self.head = self.lower = b""
-        self._pieces.clear()
+        if self._pieces:
+            self._pieces.clear()
         if self._is_full or self._is_held:
             self._resume_reading()
-        self._idle_until = until
-        self._arm(until)
+        self._idle_until = until = now + idle_s
+        if until < self._timer_at:
+            self._arm(until)
+        return True
 
     def abort(self) -> None:
         """Drop the connection at once: the server notices, and nothing more is read."""
@@ -188,7 +176,9 @@ class Connection(asyncio.Protocol):
             piece = self._pieces.popleft()
             if not self._pieces:
                 self._emptied()
-            self._count(piece)
+            self._passed += len(piece)
+            if self._passed > limit:
+                raise TooLargeError(limit)
             if not sink(piece):
                 return True
         if self.failure is None and not self.is_complete:
@@ -246,12 +236,12 @@ class Connection(asyncio.Protocol):
         self._ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # An orderly end was told by `eof_received`; what comes without it was cut, by them or by us.
+        self._ended(is_clean=False)
         self.is_lost = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._ended(is_clean=exc is None)
+        self._disarm()
         self._on_lost(self)
+        del self._feed, self._parser  # it refers back to us: without it the memory is free at once
 
     def _ended(self, *, is_clean: bool = True) -> None:
         """The server sends no more (or, not clean, the connection broke)."""
@@ -263,16 +253,10 @@ class Connection(asyncio.Protocol):
                 is_clean and not self.head and is_unacknowledged(self._transport, self._asked_bytes)
             )
             self._fail(NoAnswerError(is_unsent=is_unsent))
-        elif is_clean and self._is_open_ended():
+        elif is_clean and is_open_ended(self.lower):
             self._complete()
         else:
             self._fail(BrokenAnswerError("The connection ended inside the body."))
-
-    def _is_open_ended(self) -> bool:
-        """Whether the body lasts until the connection ends (RFC 9112, 6.3, rule 8)."""
-        return (
-            b"\r\ncontent-length:" not in self.lower and b"\r\ntransfer-encoding:" not in self.lower
-        )
 
     # --- called by the parser ---
 
@@ -288,25 +272,30 @@ class Connection(asyncio.Protocol):
             if status in {100, 102, 103}:
                 return
             raise NotHttpError("The answer switches protocols, or has no status.")
-        self._check_head()
+        self.head = head = cut_head(self.head, self._interim)
+        self.lower = lower = head.lower()
+        check_coding(lower)
         self.is_kept = self._parser.should_keep_alive()
         self.has_head = True
         self._wake()
 
     def on_body(self, piece: bytes) -> None:
-        if self._sink is not None:
-            self._push(piece)
+        sink = self._sink
+        if sink is None:
+            self._store(piece)
             return
-        if self.is_complete:  # a second answer's; see `on_message_begin`
+        self._passed += len(piece)
+        if self._passed > self._limit:
+            self._fail(TooLargeError(self._limit))
             return
-        self._pieces.append(piece)
-        self._buffered += len(piece)
-        if self._buffered > MAX_UNREAD_BYTES and not self._is_full:
-            self._is_full = True
-            if not self._is_held:
-                self._stop_reading()
-        if self._waiter is not None:
-            self._wake()
+        try:
+            if sink(piece):
+                return
+        except Exception as error:  # border: whatever the sink raises belongs to who awaits `relay`
+            self._fail(error)
+            return
+        self._sink, self._was_stopped = None, True
+        self._wake()
 
     def on_message_complete(self) -> None:
         if self._is_spoiled:
@@ -318,48 +307,17 @@ class Connection(asyncio.Protocol):
 
     # --- private ---
 
-    def _check_head(self) -> None:
-        """Cut the head out of what came, and refuse what llhttp lets pass."""
-        head = self.head
-        start = 0
-        for _ in range(self._interim):
-            start = head.index(_END, start) + 4
-        end = head.index(_END, start) + 2
-        self.head = head = head[start:end]
-        if head[:7] != b"HTTP/1.":
-            raise NotHttpError("The answer's head is not HTTP/1.x.")
-        if end > _SMALL_HEAD_BYTES:
-            if end > MAX_HEAD_BYTES:
-                raise NotHttpError("The answer's head is too large.")
-            lines = head.split(b"\r\n")
-            if len(lines) > MAX_LINES or max(map(len, lines)) > MAX_LINE_BYTES:
-                raise NotHttpError("The answer's head has too many lines or too long a one.")
-        self.lower = lower = head.lower()
-        # One search for both codings, because most answers have neither.
-        if b"-encoding:" in lower:
-            at = lower.find(b"\r\ntransfer-encoding:")
-            if at >= 0 and (
-                lower[at + 20 : lower.index(b"\r", at + 20)].strip() != b"chunked"
-                or lower.count(b"\r\ntransfer-encoding:") != 1
-            ):
-                raise NotHttpError("The answer's transfer coding is not chunked.")
-
-    def _push(self, piece: bytes) -> None:
-        try:
-            self._count(piece)
-            assert self._sink is not None
-            goes_on = self._sink(piece)
-        except Exception as error:  # border: whatever the sink raises belongs to who awaits `relay`
-            self._fail(error)
+    def _store(self, piece: bytes) -> None:
+        if self.is_complete:  # a second answer's; see `on_message_begin`
             return
-        if not goes_on:
-            self._sink, self._was_stopped = None, True
+        self._pieces.append(piece)
+        self._buffered += len(piece)
+        if self._buffered > MAX_UNREAD_BYTES and not self._is_full:
+            self._is_full = True
+            if not self._is_held:
+                self._stop_reading()
+        if self._waiter is not None:
             self._wake()
-
-    def _count(self, piece: bytes) -> None:
-        self._passed += len(piece)
-        if self._passed > self._limit:
-            raise TooLargeError(self._limit)
 
     def _complete(self) -> None:
         self.is_complete = True
@@ -395,51 +353,8 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def _wait_on(self) -> asyncio.Future[None]:
-        self._since = self._loop.time()
-        return self._wait()
-
-    def _wait(self) -> asyncio.Future[None]:
-        self._waiter = waiter = self._loop.create_future()
-        # Nearly always a timer is set that fires sooner: it was set for an exchange before this one.
-        if self._timer_at > self._since + self.patience_s or self._timer_at > self._deadline:
-            self._arm(self._due())
-        return waiter
-
-    def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        # A cancelled one belongs to a task that is leaving already.
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    # --- time ---
-
-    def _due(self) -> float:
-        """When what is waited for now has taken too long."""
-        if not self.is_asked:
-            return self._idle_until
-        if self._waiter is None:
-            return inf
-        if self._is_held:
-            return self._deadline
-        return min(self._since + self.patience_s, self._deadline)
-
-    def _arm(self, due: float) -> None:
-        """See to it that `_on_timer` runs at `due` or before."""
-        if due >= self._timer_at or self.is_lost:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = due
-        self._timer = self._loop.call_at(due, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self._timer, self._timer_at = None, inf
-        due = self._due()
-        if due > self._loop.time() + _TIMER_SLACK_S:
-            if due < inf:
-                self._arm(due)
-        elif self.is_asked:
-            self._fail(SilenceError(is_total=due == self._deadline))
+    def _ran_out(self, *, is_total: bool) -> None:
+        if self.is_asked:
+            self._fail(SilenceError(is_total=is_total))
         else:
             self.abort()

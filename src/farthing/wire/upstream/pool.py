@@ -60,9 +60,9 @@ class Pool:
     async def dial(self) -> Connection:
         """A fresh connection. Raises ConnectError; the time it may take is the caller's to bound."""
         connection = await self._dialer.dial(self._lost)
+        if connection.is_lost:  # nobody would be told any more
+            raise ConnectError("the connection was closed at once")
         self._open.add(connection)
-        if connection.is_lost:  # it may have broken before it stood in the set
-            self._open.discard(connection)
         if self._is_closed:
             connection.abort()
             raise ConnectError("it is being closed")
@@ -70,25 +70,17 @@ class Pool:
 
     def give(self, connection: Connection) -> None:
         """Take back what `take` or `dial` gave: kept when its answer is over and all agree, else closed."""
-        now = connection.now()
+        if connection.uses == 1:
+            connection.keep_alive_s = keep_alive_s(connection.lower)
+            self._dialer.remember(connection)
         if (
             self._is_closed
-            or not connection.is_reusable
             or len(self._idle) >= self._max_idle
-            or now - connection.born_at > self._max_age_s
+            or not connection.rest(self._idle_s, self._max_age_s)
         ):
             connection.abort()
-            return
-        hint = connection.keep_alive_s
-        if hint is None:
-            hint = connection.keep_alive_s = keep_alive_s(connection.lower)
-            self._dialer.remember(connection)
-        idle_s = min(self._idle_s, hint)
-        if idle_s <= 0:
-            connection.abort()
-            return
-        connection.rest(now + idle_s)
-        self._idle.append(connection)
+        else:
+            self._idle.append(connection)
 
     async def warm(self, count: int, connect_s: float) -> int:
         """Dial until `count` connections are open, within `connect_s` seconds; how many came. Never raises."""
@@ -102,7 +94,9 @@ class Pool:
                 connection = await self.dial()
         except (WireError, TimeoutError):
             return False  # the first call will meet the same failure, and tell it
-        connection.rest(asyncio.get_running_loop().time() + self._idle_s)
+        if self._is_closed or not connection.rest(self._idle_s, self._max_age_s):
+            connection.abort()
+            return False
         self._idle.append(connection)
         return True
 
