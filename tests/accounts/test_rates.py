@@ -201,6 +201,17 @@ def test_over_any_span_no_more_than_burst_and_rate_is_used(
         board.close()
 
 
+async def test_what_has_passed_already_is_not_given_back(tmp_path: Path) -> None:
+    """A long call that used nothing would otherwise let two bursts pass at once when it ends."""
+    async with books(f"sqlite:{tmp_path / 'f.db'}", settings=ruled(tokens_per_minute=60)) as b:
+        long = await b.accounts.reserve(b.wish(0, tokens=60))
+        await b.clock.advance(60)
+        await b.accounts.reserve(b.wish(0, tokens=60))
+        await end_with(b, long, 0)
+        with pytest.raises(RateLimitedError):
+            await b.accounts.reserve(b.wish(0, tokens=1))
+
+
 async def test_a_rate_on_postgres_is_common_to_the_processes_of_this_host(
     postgres_url: str,
 ) -> None:
