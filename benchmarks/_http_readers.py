@@ -19,7 +19,8 @@ import msgspec
 from benchmarks._harness import free_port
 from farthing.wire.edge.connection import Connection, Phase
 from farthing.wire.edge.exchange import Exchange
-from farthing.wire.edge.head import split_target
+from farthing.wire.edge.head import HeadReader, split_target
+from farthing.wire.edge.limits import Limits
 from farthing.wire.edge.server import Edge
 
 T = TypeVar("T")
@@ -80,6 +81,7 @@ class _Desk(Edge):
 
     def __init__(self) -> None:
         super().__init__(_nobody)
+        self.heads = _HEADS
         self.waiting: list[Exchange] = []
 
     def admit(self, connection: Connection) -> bool:
@@ -87,6 +89,10 @@ class _Desk(Edge):
 
     def answer(self, exchange: Exchange, connection: Connection) -> None:
         self.waiting.append(exchange)
+
+
+#: One for all cases, so that remembered lines are met as well.
+_HEADS = HeadReader(Limits())
 
 
 def ours(pieces: Sequence[bytes]) -> Seen:
@@ -146,6 +152,8 @@ def h11s(pieces: Sequence[bytes]) -> Seen:
                 elif isinstance(event, h11.EndOfMessage):
                     assert request is not None
                     messages.append(_of_h11(request, body))
+                    if request.http_version == b"1.0":
+                        return Seen(tuple(messages), is_closed=True)  # h11 never keeps these
                     reader.send(h11.Response(status_code=299, headers=[("content-length", "0")]))
                     reader.send(h11.EndOfMessage())
                     if reader.our_state is not h11.DONE:

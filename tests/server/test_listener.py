@@ -25,3 +25,12 @@ def test_a_port_in_use_names_the_port_and_another_to_try() -> None:
 def test_all_interfaces_are_shown_as_an_address_that_can_be_typed() -> None:
     with listen(Server(host="0.0.0.0", port=0)) as listener:
         assert url_of(listener, Server()).startswith("http://127.0.0.1:")
+
+
+def test_several_processes_may_share_a_port_when_all_say_so() -> None:
+    with listen(Server(port=0), reuse_port=True) as first:
+        port = first.getsockname()[1]
+        with listen(Server(port=port), reuse_port=True) as second:
+            assert second.getsockname()[1] == port
+        with pytest.raises(ConfigError, match="in use"):
+            listen(Server(port=port))

@@ -124,6 +124,8 @@ REFUSED = (
     Case("a NUL in an extension", _C + b"3;a\x00b\r\nabc\r\n" + _END, (), 400),
     Case("an overlong extension", _C + b"3;" + b"a" * 300 + b"\r\nabc\r\n" + _END, (), 400),
     Case("many extensions", _C + (b"1;" + b"a" * 200 + b"\r\nx\r\n") * 30 + _END, (), 400),
+    Case("a body ended by LF", _C + b"3\r\nabc\r\n0\r\n\n", (), 400),
+    Case("a trailer ended by LF", _C + b"0\r\nA: b\n\r\n", (), 400),
     Case("a folded trailer", _C + b"0\r\nA: b\r\n c\r\n\r\n", (), 400),
     Case("a trailer without a colon", _C + b"0\r\nabc\r\n\r\n", (), 400),
     Case("overlong trailers", _C + b"0\r\n" + b"A: b\r\n" * 5000 + b"\r\n", (), 400),

@@ -54,6 +54,8 @@ class ChunkReader:
     def _hold(self, part: bytes) -> None:
         if self._is_in_chunk and part not in (b"", b"\r"):
             raise malformed("A chunk is longer than its size says.")
+        if b"\n" in part or b"\r" in part[:-1]:
+            raise malformed("A line of the chunked body does not end in CR LF.")
         limit = self._limits.trailers if self._is_in_trailers else _SIZE_LINE
         if len(part) > limit:
             raise malformed("A line of the chunked body is too long.")
