@@ -7,6 +7,7 @@ the page same-origin). The first is told by `Origin`, the second by `Host`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -45,6 +46,7 @@ def check_keyless(exchange: Exchange, settings: Server) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host name or address can only mean this machine."""
     name = host.strip("[]").rstrip(".").lower()
@@ -58,6 +60,7 @@ def is_loopback(host: str) -> bool:
     return bool((mapped or address).is_loopback)
 
 
+@lru_cache(maxsize=256)
 def _host_name(host: str) -> str | None:
     try:
         return urlsplit(f"//{host}").hostname

@@ -43,11 +43,29 @@ class _InputDetails(msgspec.Struct):
     cached_audio_tokens: int | None = None
     cache_write_tokens: int | None = None
 
+    @property
+    def is_special(self) -> bool:
+        """Whether there is more than text, fresh or cached."""
+        return bool(
+            self.audio_tokens
+            or self.image_tokens
+            or self.cached_audio_tokens
+            or self.cache_write_tokens
+        )
+
 
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
     audio_tokens: int | None = None
     image_tokens: int | None = None
+
+    @property
+    def is_special(self) -> bool:
+        """Whether there is more than text."""
+        return bool(self.reasoning_tokens or self.audio_tokens or self.image_tokens)
+
+
+_NO_INPUT_DETAILS, _NO_OUTPUT_DETAILS = _InputDetails(), _OutputDetails()
 
 
 class WireUsage(msgspec.Struct):
@@ -68,27 +86,19 @@ class WireUsage(msgspec.Struct):
     prompt_cache_hit_tokens: int | None = None
     cached_tokens: int | None = None
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether two counts say it all."""
-        return (
-            self.prompt_tokens_details is None
-            and self.completion_tokens_details is None
-            and not (self.prompt_cache_hit_tokens or self.cached_tokens)
-            and (self.prompt_tokens or 0) >= 0
-            and (self.completion_tokens or 0) > 0
-        )
-
     def to_core(self) -> Usage:
         """In core words. Counts that contradict each other are cut to what their total allows."""
-        if self._is_plain:
-            return Usage(
-                input_tokens=self.prompt_tokens or 0, output_tokens=self.completion_tokens or 0
-            )
-        details = self.prompt_tokens_details or _InputDetails()
-        spoken = self.completion_tokens_details or _OutputDetails()
+        details = self.prompt_tokens_details or _NO_INPUT_DETAILS
+        spoken = self.completion_tokens_details or _NO_OUTPUT_DETAILS
         total_in = max(0, self.prompt_tokens or 0)
         total_out = max(0, self.completion_tokens or 0)
+        if total_out and not (details.is_special or spoken.is_special):
+            cached = details.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens
+            return Usage(
+                input_tokens=total_in,
+                output_tokens=total_out,
+                cached_input_tokens=min(cached, total_in) if cached else 0,
+            )
         if not total_out and self.total_tokens and self.total_tokens > total_in:
             total_out = self.total_tokens - total_in
         apart = spoken.reasoning_tokens or 0
