@@ -123,17 +123,22 @@ class StreamedAnswer:
         skims = self._skims
         if skims is None or self._ready or self._is_over or self._failure:
             return False
-        has_enough = False
+        skim, has_enough = skims.skim, False
 
         def feed(piece: bytes) -> bool:
             nonlocal has_enough
-            self._size += len(piece)
+            size, end = len(piece), skim(piece, 0)
+            self._size += size
+            if end == size:  # the short way, which nearly every piece of a stream goes
+                self._misses = 0
+                has_enough = not take(piece)
+                return not has_enough
             self._piece, self._at = piece, 0
-            has_enough = not self._skim(skims, take)
-            return not has_enough and self._at == len(piece)
+            has_enough = not self._hand_on(end, take)
+            return False
 
         if self._at < len(self._piece):
-            has_enough = not self._skim(skims, take)
+            has_enough = not self._hand_on(skim(self._piece, self._at), take)
             if has_enough or self._at < len(self._piece):
                 return has_enough
         try:
@@ -142,18 +147,16 @@ class StreamedAnswer:
             self._failure = error  # `events` raises it, where the call waits for it
         return has_enough
 
-    def _skim(self, skims: Skims, take: Take) -> bool:
-        """Hand on what is plain content of the piece. False: the reader has enough."""
-        piece, at = self._piece, self._at
-        end = skims.skim(piece, at)
-        if end == at:
-            self._misses += 1
-            if self._misses > _MISSES:
-                self._skims = None
-            return True
-        self._misses = 0
-        self._at = end
-        return take(piece if end - at == len(piece) else piece[at:end])
+    def _hand_on(self, end: int, take: Take) -> bool:
+        """Give the plain content of the piece, which reaches until `end`. False: the reader has enough."""
+        start, self._at = self._at, end
+        if end > start:
+            self._misses = 0
+            return take(self._piece[start:end])
+        self._misses += 1
+        if self._misses > _MISSES:
+            self._skims = None
+        return True
 
     async def _read(self) -> None:
         """The next events, or the end."""

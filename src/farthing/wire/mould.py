@@ -53,7 +53,8 @@ class Mould:
 
         `position` itself when none does. An event must begin there.
         """
-        while (found := self._event(piece, position)) is not None:
+        size = len(piece)
+        while position < size and (found := self._event(piece, position)) is not None:
             start, quote, end = found
             count = _characters(piece[start:quote])
             if count is None:
@@ -97,7 +98,7 @@ class Mould:
 
 def _characters(text: bytes) -> int | None:
     """How many characters a JSON string has; None for bytes that are none."""
-    if b"\\" not in text and text.isascii() and not text.count(b"\n") and not text.count(b"\r"):
+    if text.isascii() and b"\\" not in text and b"\n" not in text and b"\r" not in text:
         return len(text)
     decoded = None if text.endswith(b"\\") else _decoded(text)
     return None if decoded is None else len(decoded)
