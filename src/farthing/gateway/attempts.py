@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
@@ -18,7 +18,7 @@ from farthing.core.errors import (
     UpstreamTimeoutError,
 )
 from farthing.core.models import Deployment, Timeouts
-from farthing.core.protocols import Answer, Attempt, Relays, Take
+from farthing.core.protocols import Answer, Attempt, Take
 from farthing.gateway import billing, retry
 from farthing.gateway.call import ABORTED, Call, CallHead, Ready, Source
 from farthing.gateway.settlement import book
@@ -110,7 +110,7 @@ class Running:
         self._breaker = call.snapshot.breaker(deployment.name)
         self._opened: AbstractAsyncContextManager[Answer] | None = None
         self._marks: dict[str, str] = {}
-        self._relays: Relays | None = None
+        self._relay: Callable[[Take], Awaitable[bool]] | None = None
         self._is_closing = False
         self._started_s = self._clock.monotonic()
         self._at_most = 0
@@ -145,8 +145,9 @@ class Running:
         self._answer = await opening.__aenter__()
         self._opened = opening
         self._marks = dict(self._answer.head.headers)
-        if attempt.stream and not prepared.is_translated and isinstance(self._answer, Relays):
-            self._relays = self._answer
+        if attempt.stream and not prepared.is_translated:
+            # Asked by name: `isinstance` of a protocol looks at every attribute, for each call anew.
+            self._relay = getattr(self._answer, "relay", None)
         call.dropped = prepared.dropped
         await self._prime()
 
@@ -199,12 +200,12 @@ class Running:
 
     async def relay(self, take: Take) -> bool:
         """Hand plain content to `take` where it arrives, beside `events`. See `core.protocols.Relays`."""
-        relays = self._relays
-        if relays is None or self._primed or self._is_closing or self._is_recorded:
+        relay = self._relay
+        if relay is None or self._primed or self._is_closing or self._is_recorded:
             return False
         if self._call.is_collecting:
             return False
-        return await relays.relay(take)
+        return await relay(take)
 
     async def fail(self, error: FarthingError) -> None:
         """Record a try that ended in an error, tell the breaker, give the connection back."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -11,7 +12,7 @@ from farthing.core.calls import Event, EventKind, Tally
 from farthing.core.errors import FarthingError
 from farthing.core.protocols import AnswerHead, Take
 from farthing.providers.connection import MAX_STREAM_BYTES, Exchange
-from farthing.wire.codec import Codec, Skims, StreamReader
+from farthing.wire.codec import Codec, StreamReader
 from farthing.wire.upstream.errors import TooLargeError
 
 #: Answer headers that accounting or quota read, or that help a caller; all others stay here.
@@ -80,7 +81,8 @@ class StreamedAnswer:
         self.head = _head(exchange)
         self._exchange = exchange
         self._reader = reader
-        self._skims = reader if isinstance(reader, Skims) else None
+        #: `Skims.skim` where the reader has it; None as well once it has found nothing for too long.
+        self._skim: Callable[[bytes, int], int] | None = getattr(reader, "skim", None)
         self._misses = 0
         self._ready: deque[Event] = deque()
         self._piece = b""  # as it came; what is left of it begins at `_at`
@@ -120,10 +122,9 @@ class StreamedAnswer:
 
     async def relay(self, take: Take) -> bool:
         """See `core.protocols.Relays`."""
-        skims = self._skims
-        if skims is None or self._ready or self._is_over or self._failure:
+        skim, has_enough = self._skim, False
+        if skim is None or self._ready or self._is_over or self._failure:
             return False
-        skim, has_enough = skims.skim, False
 
         def feed(piece: bytes) -> bool:
             nonlocal has_enough
@@ -155,7 +156,7 @@ class StreamedAnswer:
             return take(self._piece[start:end])
         self._misses += 1
         if self._misses > _MISSES:
-            self._skims = None
+            self._skim = None
         return True
 
     async def _read(self) -> None:
@@ -172,7 +173,7 @@ class StreamedAnswer:
             self._is_over = True
             self._ready.extend(self._reader.eof())
             return
-        border = piece.find(b"\n\n", at) + 2 if self._skims is not None else 1
+        border = piece.find(b"\n\n", at) + 2 if self._skim is not None else 1
         self._at = border if border > 1 else len(piece)  # one event: the next ones may be skimmed
         for event in self._reader.feed(piece[at : self._at]):
             self._ready.append(event)
