@@ -274,11 +274,26 @@ async def test_a_relay_that_is_stopped_leaves_the_rest_to_the_reader() -> None:
 
     task = asyncio.create_task(connection.relay(until_end, 100))
     await asyncio.sleep(0)
-    connection.data_received(b"1\r\na\r\n3\r\nEND\r\n1\r\nb\r\n0\r\n\r\n")
+    for read in (b"1\r\na\r\n", b"3\r\nEND\r\n", b"1\r\nb\r\n0\r\n\r\n"):
+        connection.data_received(read)
     assert await task is True
     assert seen == [b"a", b"END"]
     assert await connection.relay(until_end, 100) is False
     assert seen == [b"a", b"END", b"b"]
+
+
+async def test_what_one_read_brings_is_relayed_in_one_piece() -> None:
+    connection, _, waiter = asked()
+    connection.data_received(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    await waiter
+    seen: list[bytes] = []
+    task = asyncio.create_task(connection.relay(lambda p: seen.append(p) is None, 100))
+    await asyncio.sleep(0)
+    connection.data_received(b"1\r\na\r\n2\r\nbc\r\n1\r\n")
+    assert seen == [b"abc"]
+    connection.data_received(b"d\r\n0\r\n\r\n")
+    assert await task is False
+    assert seen == [b"abc", b"d"]
 
 
 async def test_a_failure_behind_the_stop_is_told_to_who_reads_on() -> None:

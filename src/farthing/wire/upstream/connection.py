@@ -39,7 +39,7 @@ class Connection(Patience, asyncio.Protocol):
     """
 
     __slots__ = (
-        "_asked_bytes", "_buffered", "_feed", "_interim", "_is_full", "_is_spoiled", "_limit",
+        "_asked_bytes", "_buffered", "_feed", "_gathered", "_interim", "_is_full", "_is_spoiled", "_limit",
         "_on_lost", "_parser", "_passed", "_pieces", "_sink", "_transport", "_was_stopped",
         "born_at", "failure", "has_head", "head", "is_complete", "is_kept", "is_lost",
         "keep_alive_s", "lower", "status", "uses",
@@ -54,6 +54,7 @@ class Connection(Patience, asyncio.Protocol):
         self._feed = self._parser.feed_data
         self._transport: asyncio.Transport | None = None
         self._pieces: deque[bytes] = deque()
+        self._gathered: list[bytes] = []
         #: Exchanges so far.
         self.uses = 0
         self.born_at = loop.time()
@@ -227,8 +228,10 @@ class Connection(Patience, asyncio.Protocol):
         try:
             self._feed(data)
         except (HttpParserError, HttpParserUpgrade):
+            self._flush()
             self._not_http()
             return
+        self._flush()
         if not self.has_head and len(self.head) > MAX_HEAD_BYTES:
             self._not_http()
 
@@ -280,9 +283,31 @@ class Connection(Patience, asyncio.Protocol):
         self._wake()
 
     def on_body(self, piece: bytes) -> None:
-        sink = self._sink
-        if sink is None:
+        if self._sink is None:
             self._store(piece)
+        else:
+            self._gathered.append(piece)
+
+    def on_message_complete(self) -> None:
+        if self._is_spoiled:
+            return
+        if self.has_head:
+            self._flush()
+            self._complete()
+        else:
+            self._interim += 1
+
+    # --- private ---
+
+    def _flush(self) -> None:
+        """Give the sink all that one read brought, in one piece: each piece costs its client a packet."""
+        pieces = self._gathered
+        if not pieces:
+            return
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        sink = self._sink
+        if sink is None:  # the relay failed within this read
             return
         self._passed += len(piece)
         if self._passed > self._limit:
@@ -296,16 +321,6 @@ class Connection(Patience, asyncio.Protocol):
             return
         self._sink, self._was_stopped = None, True
         self._wake()
-
-    def on_message_complete(self) -> None:
-        if self._is_spoiled:
-            return
-        if self.has_head:
-            self._complete()
-        else:
-            self._interim += 1
-
-    # --- private ---
 
     def _store(self, piece: bytes) -> None:
         if self.is_complete:  # a second answer's; see `on_message_begin`
