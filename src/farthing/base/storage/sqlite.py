@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -21,6 +22,8 @@ T = TypeVar("T")
 PAGE_CACHE_KIB = 512
 #: Units of work that share one commit at most; bounds how long one commit can take.
 GROUP = 512
+#: Of the thread that reads for reports.
+_PATIENT_NICENESS = 10
 
 
 class SqliteDatabase:
@@ -67,7 +70,9 @@ class SqliteDatabase:
         writer = _Thread(self._path, self._connect, name="farthing-writer", begin="BEGIN IMMEDIATE")
         await writer.start()
         self._writer = writer
-        reader = _Thread(self._path, self._connect, name="farthing-reader", begin="BEGIN")
+        reader = _Thread(
+            self._path, self._connect, name="farthing-reader", begin="BEGIN", is_patient=True
+        )
         await reader.start()
         self._reader = reader
 
@@ -172,11 +177,19 @@ class _Thread:
 
     A connection that met a fatal error, or whose file was moved away, is closed and opened anew for the
     next group. begin: `IMMEDIATE` takes the write lock first, so that a unit never fails half-way on it.
+    is_patient: the system may let others of this process go first.
     """
 
     def __init__(
-        self, path: Path, connect: Callable[[bool], sqlite3.Connection], *, name: str, begin: str
+        self,
+        path: Path,
+        connect: Callable[[bool], sqlite3.Connection],
+        *,
+        name: str,
+        begin: str,
+        is_patient: bool = False,
     ) -> None:
+        self._is_patient = is_patient
         self._path = path
         self._connect = connect
         self._begin = begin
@@ -209,6 +222,8 @@ class _Thread:
 
     def _run(self) -> None:
         assert self._opened is not None
+        if self._is_patient:
+            _step_back()
         try:
             self._open(may_create=True)
         except (sqlite3.Error, OSError) as error:
@@ -338,6 +353,14 @@ class _Thread:
             work.close()
         connection.execute("ROLLBACK TO unit")
         connection.execute("RELEASE unit")
+
+
+def _step_back() -> None:
+    """Make this thread yield to the others where a core is short: a large report must delay no call."""
+    try:  # on Linux each thread has a niceness of its own
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _PATIENT_NICENESS)
+    except (AttributeError, OSError):
+        pass  # elsewhere all threads are equal
 
 
 #: Errors of the database as a whole (primary result codes): the group has failed with them.
