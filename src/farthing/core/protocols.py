@@ -62,6 +62,10 @@ class Answer(Protocol):
 Take = Callable[[bytes], bool]
 
 
+#: Takes events that came together. None: more, please; else those that it leaves for later, maybe none.
+TakeEvents = Callable[[list[Event]], list[Event] | None]
+
+
 @runtime_checkable
 class Relays(Protocol):
     """What an Answer may offer besides: plain content handed on at the moment it arrives."""
@@ -73,6 +77,10 @@ class Relays(Protocol):
         enough (then True); `events` goes on from exactly there and raises what is to be raised. Returns
         at once while `events` has something that it has not handed out.
         """
+        ...
+
+    async def relay_events(self, take: TakeEvents) -> None:
+        """Give what arrives to `take` as events, under the same conditions, until it leaves some."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from typing import cast
 
 import msgspec
 
@@ -18,7 +19,7 @@ from farthing.core.errors import (
     UpstreamTimeoutError,
 )
 from farthing.core.models import Deployment, Timeouts
-from farthing.core.protocols import Answer, Attempt, Take
+from farthing.core.protocols import Answer, Attempt, Relays, Take
 from farthing.gateway import billing, retry
 from farthing.gateway.call import ABORTED, Call, CallHead, Ready, Source
 from farthing.gateway.settlement import book
@@ -145,9 +146,12 @@ class Running:
         self._answer = await opening.__aenter__()
         self._opened = opening
         self._marks = dict(self._answer.head.headers)
-        if attempt.stream and not prepared.is_translated:
+        if attempt.stream:
             # Asked by name: `isinstance` of a protocol looks at every attribute, for each call anew.
-            self._relay = getattr(self._answer, "relay", None)
+            if not prepared.is_translated:
+                self._relay = getattr(self._answer, "relay", None)
+            elif hasattr(self._answer, "relay_events"):
+                self._relay = self._relay_translated
         call.dropped = prepared.dropped
         await self._prime()
 
@@ -206,6 +210,27 @@ class Running:
         if self._call.is_collecting:
             return False
         return await relay(take)
+
+    async def _relay_translated(self, take: Take) -> bool:
+        """As `relay`, for a client of another dialect: what came together goes out together."""
+        translator, has_enough = self._translator, False
+        assert translator is not None
+
+        def hand_on(events: list[Event]) -> list[Event] | None:
+            nonlocal has_enough
+            wires, count = [], 0
+            for event in events:
+                if event.kind > EventKind.CONTENT:  # may be taken back, or is the end
+                    break
+                count += 1
+                translated = translator.translate(event)
+                if translated is not None:
+                    wires.append(translated.wire)
+            has_enough = bool(wires) and not take(b"".join(wires))
+            return events[count:] if has_enough or count < len(events) else None
+
+        await cast(Relays, self._answer).relay_events(hand_on)
+        return has_enough
 
     async def fail(self, error: FarthingError) -> None:
         """Record a try that ended in an error, tell the breaker, give the connection back."""

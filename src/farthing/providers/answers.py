@@ -10,7 +10,7 @@ import msgspec
 
 from farthing.core.calls import Event, EventKind, Tally
 from farthing.core.errors import FarthingError
-from farthing.core.protocols import AnswerHead, Take
+from farthing.core.protocols import AnswerHead, Take, TakeEvents
 from farthing.providers.connection import MAX_STREAM_BYTES, Exchange
 from farthing.wire.codec import Codec, StreamReader
 from farthing.wire.upstream.errors import TooLargeError
@@ -148,6 +148,28 @@ class StreamedAnswer:
             self._failure = error  # `events` raises it, where the call waits for it
         return has_enough
 
+    async def relay_events(self, take: TakeEvents) -> None:
+        """See `core.protocols.Relays`."""
+        if self._ready or self._is_over or self._failure or self._at < len(self._piece):
+            return
+
+        def feed(piece: bytes) -> bool:
+            self._size += len(piece)
+            left = take(self._reader.feed(piece))
+            if left is not None:
+                self._accept(left)
+            return left is None
+
+        try:
+            await self._exchange.relay(feed, MAX_STREAM_BYTES)
+        except FarthingError as error:
+            self._failure = error  # as above
+
+    def _accept(self, events: list[Event]) -> None:
+        for event in events:
+            self._ready.append(event)
+            self._is_over = self._is_over or event.kind is EventKind.END
+
     def _hand_on(self, end: int, take: Take) -> bool:
         """Give the plain content of the piece, which reaches until `end`. False: the reader has enough."""
         start, self._at = self._at, end
@@ -175,9 +197,7 @@ class StreamedAnswer:
             return
         border = piece.find(b"\n\n", at) + 2 if self._skim is not None else 1
         self._at = border if border > 1 else len(piece)  # one event: the next ones may be skimmed
-        for event in self._reader.feed(piece[at : self._at]):
-            self._ready.append(event)
-            self._is_over = self._is_over or event.kind is EventKind.END
+        self._accept(self._reader.feed(piece[at : self._at]))
         if self._is_over:
             # Some servers keep the connection open after the end mark: the answer is complete.
             await self._exchange.drain()
