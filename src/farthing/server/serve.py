@@ -44,6 +44,7 @@ class Server:
         self._edge = edge
         self._gateway = gateway
         self._stopping = asyncio.Event()
+        self._retiring = asyncio.Event()
         self._at_once = asyncio.Event()
 
     def stop(self) -> None:
@@ -56,9 +57,16 @@ class Server:
         self._app.drain()
         self._stopping.set()
 
+    def retire(self) -> None:
+        """End for a successor on the same port: whoever is connected is answered, nobody is refused."""
+        self._retiring.set()
+
     async def drained(self) -> None:
-        """Wait for `stop`, then for the calls under way; what is left after the grace is cancelled."""
-        await self._stopping.wait()
+        """Wait for `stop` or `retire`, then for the calls under way; what outlasts the grace is cancelled."""
+        await _first_of(self._stopping.wait(), self._retiring.wait())
+        if not self._stopping.is_set():
+            await self._edge.hand_over()
+            self.stop()
         await self._edge.drain()
         try:
             async with asyncio.timeout(self._gateway.settings.server.grace_s):
@@ -76,7 +84,7 @@ async def serve(
     ready: Callable[[str], None] = lambda url: None,
     others: Others = no_others,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. SIGHUP reloads.
+    """Serve until SIGTERM or SIGINT. SIGHUP reloads; SIGUSR1 ends it for a successor on the same port.
 
     ready: told the URL once requests are answered. others: the series of the processes that serve beside
     this one. Raises ConfigError for TLS files that cannot be used, and when other machines could call
@@ -161,6 +169,7 @@ def _signals(server: Server, reload: Reloader | None) -> Iterator[None]:
         signal.SIGTERM: server.stop,
         signal.SIGINT: server.stop,
         signal.SIGHUP: reload_now,
+        signal.SIGUSR1: server.retire,
     }
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)

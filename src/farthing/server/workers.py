@@ -90,12 +90,12 @@ class Supervisor:
     def hurry(self) -> None:
         """Do not wait for calls under way any longer."""
         for worker in self._workers:
-            worker.signal(signal.SIGTERM)
+            worker.send(signal.SIGTERM)
 
     def reload(self) -> None:
         """Every worker reads the settings file anew."""
         for worker in self._workers:
-            worker.signal(signal.SIGHUP)
+            worker.send(signal.SIGHUP)
 
     async def restart(self) -> None:
         """Replace one worker after the other; each goes when its successor answers. No call is lost.
@@ -112,7 +112,7 @@ class Supervisor:
                 old, self._workers[slot] = self._workers[slot], successor
                 self._watch(successor)
                 old.is_leaving = True
-                await old.end(self._grace_s + _LAST_S)
+                await old.end(self._grace_s + _LAST_S, by=signal.SIGUSR1)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -253,7 +253,7 @@ class _Worker:
         if self._told is not None and not self._told.done():
             self._told.set_result(None)
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         """Send it a signal, unless it is gone."""
         with suppress(ProcessLookupError):
             self.process.send_signal(number)
@@ -263,9 +263,9 @@ class _Worker:
         with suppress(ProcessLookupError):
             self.process.kill()
 
-    async def end(self, seconds: float) -> None:
+    async def end(self, seconds: float, *, by: signal.Signals = signal.SIGTERM) -> None:
         """Ask it to end, and kill it when it does not within that time."""
-        self.signal(signal.SIGTERM)
+        self.send(by)
         try:
             async with asyncio.timeout(seconds):
                 await self.process.wait()

@@ -51,6 +51,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     #: After a refusal the connection is read and thrown away for so long, so that the refusal arrives: a
     #: close on unread bytes makes the kernel send a reset instead.
     linger_s: float = 2.0
+    #: When another process takes over: how long clients may still send what they have connected for.
+    hand_over_s: float = 2.0
     #: Open connections, in all and of one address.
     connections: int = 50_000
     connections_per_address: int = 20_000

@@ -79,6 +79,21 @@ class Edge:
         for connection in list(self._connections):
             connection.close_when_idle()
 
+    async def hand_over(self) -> None:
+        """Leave new connections to another process on the same port; who is connected here is still answered.
+
+        Each answer is its connection's last. Returns when nobody is connected any more, or after
+        `Limits.hand_over_s`: until then a client may send what it connected for.
+        """
+        self.is_draining = True
+        await asyncio.sleep(0)
+        self._stop_listening()
+        try:
+            async with asyncio.timeout(self.limits.hand_over_s):
+                await self._is_empty.wait()
+        except TimeoutError:
+            pass  # `drain` closes those that say nothing
+
     async def close(self, within_s: float) -> None:
         """Cancel the handlers, close the connections; what is left after `within_s` seconds is cut."""
         await self.drain()
