@@ -132,9 +132,9 @@ def _profile(bench: Bench, target: Target, output: Path, *, stream: bool) -> Pro
     assert target.pid is not None
     ask = chat(stream=stream)
     bench.load(target, ask, 32, seconds=1)
-    os.kill(target.pid, signal.SIGUSR1)
+    os.kill(target.pid, signal.SIGUSR2)
     answered = bench.load(target, ask, 32).answered
-    os.kill(target.pid, signal.SIGUSR1)
+    os.kill(target.pid, signal.SIGUSR2)
     for _ in range(100):
         if output.exists():
             break

@@ -2,7 +2,7 @@
 
     python sampled.py OUTPUT up …      the arguments of the command after the file to write
 
-SIGUSR1 starts the sampler; the next one stops it and writes the file. A timer of the process's CPU
+SIGUSR2 starts the sampler; the next one stops it and writes the file. A timer of the process's CPU
 time raises SIGPROF; the handler books the CPU time of the main thread since the last sample to the stack that
 it finds. So the samples add up to the thread's time, and time that another thread spent (the one that writes
 the database) is not booked to a stack that only waited.
@@ -39,7 +39,7 @@ class Sampler:
         self._start: dict[str, float] | None = None
 
     def toggle(self, *_: object) -> None:
-        """SIGUSR1: start, or stop and write."""
+        """SIGUSR2: start, or stop and write."""
         if self._start is None:
             self._seconds.clear()
             self._start = _clocks()
@@ -99,7 +99,7 @@ def _entry(code: CodeType) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, Sampler(Path(sys.argv[1])).toggle)
+    signal.signal(signal.SIGUSR2, Sampler(Path(sys.argv[1])).toggle)
     sys.argv = ["farthing", *sys.argv[2:]]
     from farthing.cli.main import main
 
