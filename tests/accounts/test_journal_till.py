@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import signal
 import sqlite3
 import subprocess
@@ -271,6 +272,7 @@ async def test_with_power_durability_each_answer_waits_for_the_disk(
     def counted(descriptor: int) -> None:
         nonlocal count
         count += 1
+        threading.Event().wait(0.005)  # a disk that takes its time, so that calls wait together
         fdatasync(descriptor)
 
     settings = Settings(ledger=Ledger(durability="power"))
