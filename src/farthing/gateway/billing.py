@@ -48,16 +48,20 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 class Terms:
     """What one deployment can charge at most: what its limits and price say, worked out once."""
 
-    __slots__ = ("_context", "_output", "_price", "_standard", "deployment")
+    __slots__ = ("_context", "_output", "_price", "_standard")
 
     def __init__(self, deployment: Deployment) -> None:
-        self.deployment = deployment
         self._price = deployment.price
         self._context = deployment.context_tokens
         self._output = (
             deployment.max_output_tokens or deployment.context_tokens or UNKNOWN_OUTPUT_TOKENS
         )
         self._standard = None if deployment.price is None else ceiling(deployment.price)
+
+    def are(self, other: Terms) -> bool:
+        """Whether both bound every call alike."""
+        mine = (self._context, self._output, self._price)
+        return mine == (other._context, other._output, other._price)
 
     def input_tokens(self, size: InputSize) -> int:
         """Every token has at least one byte, so text is bounded by its size; images by `MEDIA_TOKENS`

@@ -6,6 +6,7 @@ from typing import Literal
 
 from farthing.base.clock import Clock
 from farthing.base.config.settings import Breaker as BreakerSettings
+from farthing.core.models import Deployment, Offer
 
 State = Literal["closed", "open", "half_open"]
 
@@ -51,6 +52,20 @@ class Breaker:
         if not self._rests_until:
             return 0.0
         return max(0.0, self._rests_until - self._clock.monotonic())
+
+    def offer(self, deployment: Deployment) -> Offer:
+        """The deployment as the policy sees it now."""
+        if not self._is_open and not self._rests_until:
+            return Offer(deployment=deployment, in_flight=self.in_flight)
+        rest_s = self.rest_s
+        if not rest_s:
+            self._rests_until = 0.0
+        return Offer(
+            deployment=deployment,
+            is_open=self.admits,
+            in_flight=self.in_flight,
+            retry_after_s=rest_s,
+        )
 
     def configure(self, settings: BreakerSettings) -> None:
         """Take new settings from the next failure or success on."""

@@ -16,9 +16,10 @@ from farthing.core.calls import (
     InputSize,
     Request,
 )
-from farthing.core.models import Deployment, Plan, Route
+from farthing.core.models import Plan, Route
 from farthing.core.protocols import Take
 from farthing.gateway import billing
+from farthing.gateway.billing import Terms
 from farthing.gateway.cache import Cached
 from farthing.gateway.snapshot import Snapshot
 
@@ -91,10 +92,35 @@ class Call:
     """One call. Iterate it once for its events; `head` is set when it is handed out, `record` at the end.
 
     is_complete: every event of a good answer has been kept, whether or not the reader stayed to take it.
+    cache: as in `CallHead`.
 
     The events' `wire` is in the request's dialect. The last one (the end mark, or the whole body) comes
     only after the settlement is durable.
     """
+
+    # What most calls never change stands in the class.
+    outcome: str | None = None
+    status = 200
+    route: Route | None = None
+    plan = Plan(steps=())
+    recalled: Cached | None = None
+    cache = "off"
+    cache_key: bytes | None = None
+    fingerprint: bytes | None = None
+    reservation: Reservation | None = None
+    reserved = 0
+    unconfirmed = 0
+    time_to_first_token_s: float | None = None
+    dropped: tuple[str, ...] = ()
+    head: CallHead
+    source: Source | None = None
+    running: Try | None = None
+    is_settled = False
+    is_complete = False
+    _size: InputSize | None = None
+    _record: CallRecord | None = None
+    _collected: list[Event] | None = None
+    _collected_size = 0
 
     def __init__(self, snapshot: Snapshot, request: Request, caller: Caller) -> None:
         clock = snapshot.shared.clock
@@ -107,94 +133,87 @@ class Call:
         self.tags = caller.tags
         if request.tags:
             self.tags = tuple(dict.fromkeys((*caller.tags, *request.tags)))
-        self.outcome: str | None = None
-        self.status = 200
-        self.route: Route | None = None
-        self.plan = Plan(steps=())
-        self.recalled: Cached | None = None
-        self.cache_key: bytes | None = None
-        self.fingerprint: bytes | None = None
-        self.reservation: Reservation | None = None
-        self.reserved = 0
-        self.unconfirmed = 0
         self.attempts: list[AttemptRecord] = []
-        self.time_to_first_token_s: float | None = None
-        self.dropped: tuple[str, ...] = ()
-        self.head = CallHead(model=request.head.model, deployment="", provider="")
-        self.source: Source | None = None
-        self.running: Try | None = None
-        self.is_settled = False
-        self.is_complete = False
-        self._size: InputSize | None = None
-        self._bounds: dict[str, int] = {}
-        self._record: CallRecord | None = None
-        self._collected: list[Event] | None = None
-        self._collected_size = 0
+        self._bounds: dict[Terms, int] = {}
 
     def __aiter__(self) -> AsyncIterator[Event]:
         assert self.source is not None, "the pipeline hands a call out only with its answer"
         return self.source
 
-    def most(self, deployment: Deployment) -> int:
-        """The most nanodollars that a try there can cost."""
-        bounds = self._bounds
-        most = bounds.get(deployment.name)
+    def most(self, terms: Terms) -> int:
+        """The most nanodollars that a try on these terms can cost."""
+        most = self._bounds.get(terms)
         if most is None:
-            most = self.snapshot.terms(deployment).most(self.request.head, self._input_size)
-            bounds[deployment.name] = most
+            most = self._bounds[terms] = terms.most(self.request.head, self._input_size())
         return most
 
     def likely_tokens(self) -> int:
         """What a try takes of a rate at first: the input by its size, the output at its bound.
 
-        The usage corrects it when the call is settled.
+        The usage corrects it when the call is settled. After the bounds of all tries were asked for.
         """
-        if not self.plan.steps:
+        if not self._bounds:
             return 0
-        terms, head, size = self.snapshot.terms, self.request.head, self._input_size
-        output = max([terms(each).output_tokens(head) for each in self.plan.steps])
+        head, size, output = self.request.head, self._input_size(), 0
+        for terms in self._bounds:
+            output = max(output, terms.output_tokens(head))
         media = billing.MEDIA_TOKENS * size.media_parts
         return size.text_bytes // billing.BYTES_PER_TOKEN + media + output
 
+    def spent(self) -> int:
+        """Nanodollars that the tries so far have cost."""
+        spent = 0
+        for attempt in self.attempts:
+            spent += attempt.nanodollars
+        return spent
+
     @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to close, to settle or to free."""
+        return self.is_settled and self.running is None and self.fingerprint is None
+
     def _input_size(self) -> InputSize:
-        if self._size is None:
-            self._size = billing.input_size(self.request)
-        return self._size
+        size = self._size
+        if size is None:
+            size = self._size = billing.input_size(self.request)
+        return size
 
     @property
     def record(self) -> CallRecord:
         """What is kept of the call; final once it is settled."""
         kept = self._record
-        if kept is None or (kept.outcome, kept.status) != (self.outcome, self.status):
+        if kept is None or kept.outcome != self.outcome or kept.status != self.status:
             kept = self._recorded()
             self._record = kept if self.is_settled else None
         return kept
 
     def _recorded(self) -> CallRecord:
         latency_s = self.snapshot.shared.clock.monotonic() - self.started_s
-        upstream_s = sum([attempt.latency_s for attempt in self.attempts])
-        cache = self.head.cache if self.head.cache in ("hit", "miss") else "off"
+        overhead_s = latency_s
+        for attempt in self.attempts:
+            overhead_s -= attempt.latency_s
+        request, caller, cache = self.request, self.caller, self.cache
+        head = request.head
         return CallRecord(
             call_id=self.call_id,
             at_s=self.at_s,
-            key_id=self.caller.key_id,
-            team=self.caller.team,
+            key_id=caller.key_id,
+            team=caller.team,
             tags=self.tags,
-            face=self.request.face,
-            dialect=self.request.dialect,
-            model=self.request.head.model,
-            kind=self.request.head.kind,
-            is_stream=self.request.head.stream,
+            face=request.face,
+            dialect=request.dialect,
+            model=head.model,
+            kind=head.kind,
+            is_stream=head.stream,
             outcome=self.outcome or ABORTED,
             status=self.status,
             attempts=tuple(self.attempts),
             cache="hit" if cache == "hit" else "miss" if cache == "miss" else "off",
             latency_s=latency_s,
             time_to_first_token_s=self.time_to_first_token_s,
-            overhead_s=max(0.0, latency_s - upstream_s),
+            overhead_s=max(0.0, overhead_s),
             dropped=self.dropped,
-            traceparent=self.request.traceparent,
+            traceparent=request.traceparent,
         )
 
     async def forward(self, take: Take, wait: Callable[[], Awaitable[None]]) -> None:

@@ -25,7 +25,8 @@ async def end(call: Call, error: BaseException | None) -> None:
     if error is not None:
         steps.note_failure(call, error)
     try:
-        await shielded(steps.settle(call))
+        if not call.is_over:
+            await shielded(steps.settle(call))
     finally:
         steps.measure(call)
         steps.let_go(call)

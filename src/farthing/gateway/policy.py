@@ -27,14 +27,18 @@ class RankedPolicy:
                 offer = by_name.get(deployment.name)
                 if offer is None or not can_serve(deployment, head):
                     continue
-                is_ready = offer.is_open and not offer.retry_after_s
-                (fit if is_ready else later).append(offer)
-            ready += [offer.deployment for offer in _balanced(route, fit, draw)]
-        reason = f"{route.strategy} over {len(ready)} ready"
+                if offer.is_open and not offer.retry_after_s:
+                    fit.append(offer)
+                else:
+                    later.append(offer)
+            if len(fit) > 1:
+                fit = _balanced(route, fit, draw)
+            ready += [offer.deployment for offer in fit]
+        reason: str = route.strategy
         if later:
             later.sort(key=lambda offer: (not offer.is_open, offer.retry_after_s))
             ready += [offer.deployment for offer in later]
-            reason += f", {len(later)} resting"
+            reason = f"{route.strategy}, {len(later)} resting"
         return Plan(steps=tuple(ready), reason=reason)
 
 
@@ -47,7 +51,7 @@ def can_serve(deployment: Deployment, head: Head) -> bool:
 
 
 def _balanced(route: Route, offers: list[Offer], draw: float) -> list[Offer]:
-    if route.strategy == "ordered" or len(offers) < 2:
+    if route.strategy == "ordered":
         return offers
     if route.strategy == "least_busy":
         return sorted(offers, key=lambda o: o.in_flight / max(1, o.deployment.weight))
@@ -56,10 +60,15 @@ def _balanced(route: Route, offers: list[Offer], draw: float) -> list[Offer]:
 
 def _weighted(offers: list[Offer], draw: float) -> list[Offer]:
     """First by weight, the rest by weight as well: one uniform draw is stretched over all choices."""
-    left = [offer for offer in offers if offer.deployment.weight > 0]
+    left: list[Offer] = []
+    never: list[Offer] = []
+    total = 0
+    for offer in offers:
+        weight = offer.deployment.weight
+        total += weight
+        (left if weight else never).append(offer)
     ordered: list[Offer] = []
     while len(left) > 1:
-        total = sum([offer.deployment.weight for offer in left])
         mark = draw * total
         for offer in left:
             weight = offer.deployment.weight
@@ -67,6 +76,7 @@ def _weighted(offers: list[Offer], draw: float) -> list[Offer]:
                 break
             mark -= weight
         draw = min(mark / weight, 0.999999999)
+        total -= weight
         ordered.append(offer)
         left.remove(offer)
-    return ordered + left + [offer for offer in offers if offer.deployment.weight == 0]
+    return ordered + left + never

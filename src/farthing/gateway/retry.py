@@ -93,7 +93,8 @@ class _LastMinute:
         self._second = 0
 
     def add(self) -> None:
-        self.count()
+        if self._clock.monotonic() >= self._second + 1:
+            self.count()
         self._counts[self._second % _SPAN_S] += 1
         self._total += 1
 

@@ -10,7 +10,7 @@ from farthing.accounts.accounts import Accounts
 from farthing.base.clock import Clock
 from farthing.base.config.settings import Settings
 from farthing.core.calls import CallRecord
-from farthing.core.models import Deployment, Timeouts
+from farthing.core.models import Deployment, Route, Timeouts
 from farthing.core.protocols import CallSink, Policy
 from farthing.gateway.billing import Terms
 from farthing.gateway.breaker import Breaker
@@ -19,8 +19,9 @@ from farthing.gateway.idempotency import IdempotencyStore
 from farthing.gateway.retry import RetryBudget
 from farthing.providers.directory import Directory
 
-#: Beyond this many, breakers of deployments that no setting names are dropped.
-MAX_BREAKERS = 5000
+#: Beyond this many, what was worked out for names that no setting has is dropped: callers may name any
+#: model of a provider.
+MAX_NAMES = 5000
 
 _log = logging.getLogger("farthing.gateway")
 
@@ -34,6 +35,28 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: IdempotencyStore
     sinks: tuple[CallSink, ...]
     breakers: dict[str, Breaker]
+
+
+class Place(msgspec.Struct, frozen=True, eq=False):
+    """A deployment as calls meet it. terms: one object for all deployments of the same price and limits."""
+
+    deployment: Deployment
+    breaker: Breaker
+    terms: Terms
+    timeouts: Timeouts
+
+
+class Lineup(msgspec.Struct, frozen=True, kw_only=True):
+    """What serves a route: its own places, then those of its fallbacks, breadth first, each route once.
+
+    least_context_tokens: the smallest context among them, None when none is known. is_priced: each call
+    of any of them can be counted.
+    """
+
+    route: Route
+    ranks: tuple[tuple[Route, tuple[Place, ...]], ...]
+    least_context_tokens: int | None
+    is_priced: bool
 
 
 class Snapshot:
@@ -54,43 +77,99 @@ class Snapshot:
             total_s=settings.timeouts.total_s,
         )
         self.in_flight = 0
-        self._terms: dict[str, Terms] = {}
+        self._lineups: dict[str, Lineup] = {}
+        self._places: dict[str, Place] = {}
+        self._terms: list[Terms] = []
+
+    def lineup(self, route: Route) -> Lineup:
+        """What serves the route. Raises UnknownModelError for a fallback that there is not."""
+        found = self._lineups.get(route.name)
+        if found is None or found.route is not route:
+            if len(self._lineups) >= MAX_NAMES:
+                self._lineups.clear()
+            found = self._lineups[route.name] = self._line_up(route)
+        return found
+
+    def place(self, deployment: Deployment) -> Place:
+        """The deployment with its breaker, which lives on through reloads, and its terms."""
+        found = self._places.get(deployment.name)
+        if found is None or found.deployment is not deployment:
+            if len(self._places) >= MAX_NAMES:
+                self._forget_names()
+            found = self._places[deployment.name] = Place(
+                deployment,
+                self.breaker(deployment.name),
+                self._terms_of(deployment),
+                deployment.timeouts or self.timeouts,
+            )
+        return found
 
     def breaker(self, deployment: str) -> Breaker:
         """The deployment's breaker; it lives on through reloads."""
         breakers = self.shared.breakers
         found = breakers.get(deployment)
         if found is None:
-            if len(breakers) >= MAX_BREAKERS:
-                self._forget_quiet_breakers()
+            if len(breakers) >= MAX_NAMES:
+                self._forget_names()
             found = breakers[deployment] = Breaker(self.settings.breaker, self.shared.clock)
         return found
-
-    def terms(self, deployment: Deployment) -> Terms:
-        """What the deployment can charge at most."""
-        found = self._terms.get(deployment.name)
-        if found is None or found.deployment is not deployment:
-            if len(self._terms) >= MAX_BREAKERS:
-                self._terms.clear()  # callers may name any model of a provider
-            found = self._terms[deployment.name] = Terms(deployment)
-        return found
-
-    def _forget_quiet_breakers(self) -> None:
-        # Callers may name any model of a provider; what such names leave behind must not grow for ever.
-        for name, breaker in list(self.shared.breakers.items()):
-            if name not in self.directory.deployments and not breaker.in_flight:
-                del self.shared.breakers[name]
 
     def report(self, record: CallRecord) -> None:
         """Hand the record to every sink. A sink that fails loses its line, the call is not harmed."""
         for sink in self.shared.sinks:
-            _give(sink, record)
+            try:
+                sink.record(record)
+            except (
+                Exception
+            ):  # border: a plug-in sink must not break a call that is already settled
+                _log.exception(
+                    "A sink of call records failed; call %s is settled all the same.",
+                    record.call_id,
+                )
 
+    # --- private ---
 
-def _give(sink: CallSink, record: CallRecord) -> None:
-    try:
-        sink.record(record)
-    except Exception:  # border: a plug-in sink must not break a call that is already settled
-        _log.exception(
-            "A sink of call records failed; call %s is settled all the same.", record.call_id
+    def _line_up(self, first: Route) -> Lineup:
+        routes, names = [first], {first.name}
+        for route in routes:
+            for name in route.fallbacks:
+                fallback = self.directory.route(name)
+                if fallback.name not in names:
+                    names.add(fallback.name)
+                    routes.append(fallback)
+        ranks = tuple(
+            (route, tuple(self.place(d) for group in route.groups for d in group))
+            for route in routes
         )
+        deployments = [place.deployment for _, places in ranks for place in places]
+        contexts = [d.context_tokens for d in deployments if d.context_tokens is not None]
+        counts_unknown = self.settings.ledger.unknown_price == "zero_and_warn"
+        return Lineup(
+            route=first,
+            ranks=ranks,
+            least_context_tokens=min(contexts, default=None),
+            is_priced=counts_unknown or all(map(can_be_priced, deployments)),
+        )
+
+    def _terms_of(self, deployment: Deployment) -> Terms:
+        made = Terms(deployment)
+        for known in self._terms:
+            if known.are(made):
+                return known
+        self._terms.append(made)
+        return made
+
+    def _forget_names(self) -> None:
+        """Let go of what no setting names and no call uses; a place keeps its breaker, so both go."""
+        kept = self.directory.deployments
+        for name, breaker in list(self.shared.breakers.items()):
+            if name not in kept and not breaker.in_flight:
+                del self.shared.breakers[name]
+        self._places.clear()
+        self._lineups.clear()
+        self._terms.clear()
+
+
+def can_be_priced(deployment: Deployment) -> bool:
+    """Whether it is known what its calls cost."""
+    return deployment.price is not None or deployment.is_provisioned

@@ -18,7 +18,7 @@ from farthing.core.errors import (
     FarthingError,
     UnknownPriceError,
 )
-from farthing.core.models import Deployment, Offer, Plan, Route
+from farthing.core.models import Deployment, Plan
 from farthing.gateway import billing
 from farthing.gateway.attempts import open_answer
 from farthing.gateway.cache import Cached, cache_key
@@ -26,7 +26,7 @@ from farthing.gateway.call import ABORTED, ABORTED_STATUS, Call, CallHead, Ready
 from farthing.gateway.policy import can_serve
 from farthing.gateway.settlement import book
 from farthing.gateway.shield import shielded
-from farthing.gateway.snapshot import Snapshot
+from farthing.gateway.snapshot import can_be_priced
 
 #: The token estimate may be this far off; only a text beyond it is refused without asking the provider.
 ESTIMATE_SLACK = 1.5
@@ -65,7 +65,7 @@ def recall_answer(call: Call) -> None:
     if answer is not None:
         _replay(call, answer, "hit")
         return
-    call.head = msgspec.structs.replace(call.head, cache="miss")
+    call.cache = "miss"
     call.collect()
 
 
@@ -77,18 +77,23 @@ def make_plan(call: Call) -> None:
     if call.recalled is not None:
         return
     assert call.route is not None
-    snapshot, head = call.snapshot, call.request.head
+    snapshot = call.snapshot
+    lineup = snapshot.lineup(call.route)
     draw = snapshot.shared.clock.random()
-    steps: list[Deployment] = []
-    reasons = []
-    for route in _with_fallbacks(call, call.route):
-        offers = [_offer(snapshot, d) for group in route.groups for d in group]
-        plan = snapshot.policy.plan(head, route, offers, draw=draw)
-        steps += plan.steps if not steps else [d for d in plan.steps if d not in steps]
-        reasons.append(f"{route.name}: {plan.reason}")
-    if not steps:
+    plan: Plan | None = None
+    for route, places in lineup.ranks:
+        offers = [place.breaker.offer(place.deployment) for place in places]
+        found = snapshot.policy.plan(call.request.head, route, offers, draw=draw)
+        plan = found if plan is None else _joined(plan, found)
+    assert plan is not None, "a lineup begins with the route itself"
+    if not plan.steps:
         raise _nothing_fits(call)
-    call.plan = Plan(steps=_roomy(call, _priced(call, steps)), reason="; ".join(reasons))
+    if not lineup.is_priced:
+        plan = msgspec.structs.replace(plan, steps=_priced(plan.steps))
+    least = lineup.least_context_tokens
+    if least is not None and len(call.request.body) > least:  # a token has at least one byte
+        plan = msgspec.structs.replace(plan, steps=_roomy(call, plan.steps))
+    call.plan = plan
 
 
 async def reserve_budget(call: Call) -> None:
@@ -96,28 +101,34 @@ async def reserve_budget(call: Call) -> None:
 
     Raises BudgetExceededError, StorageError.
     """
-    call.reserved = max([call.most(deployment) for deployment in call.plan.steps], default=0)
+    snapshot = call.snapshot
+    accounts, most = snapshot.shared.accounts, 0
+    for deployment in call.plan.steps:
+        most = max(most, call.most(snapshot.place(deployment).terms))
+    call.reserved = most
     wish = Hold(
         call_id=call.call_id,
         caller=call.caller,
         model=call.request.head.model,
         tags=call.tags,
-        nanodollars=call.reserved,
+        nanodollars=most,
         at_s=call.at_s,
-        tokens=call.likely_tokens() if call.snapshot.shared.accounts.counts_tokens else 0,
+        tokens=call.likely_tokens() if accounts.counts_tokens else 0,
     )
-
-    async def reserve() -> None:
-        call.reservation = await call.snapshot.shared.accounts.reserve(wish)
-
-    # A client that leaves while the hold is being written must not leave the hold behind.
     try:
-        await shielded(reserve())
+        call.reservation = accounts.reserve_now(wish)
+        if call.reservation is None:
+            # A client that leaves while the hold is being written must not leave the hold behind.
+            await shielded(_reserve(call, wish))
     except BudgetExceededError as error:
         tokens = billing.affordable_output(call.request, call.plan.steps, error.left_nanodollars)
         if tokens:
             error.hint = f"Lower max_tokens to {tokens:,} or less, or {error.remedy}."
         raise
+
+
+async def _reserve(call: Call, wish: Hold) -> None:
+    call.reservation = await call.snapshot.shared.accounts.reserve(wish)
 
 
 async def attempt(call: Call) -> None:
@@ -188,7 +199,7 @@ def _is_cacheable(call: Call) -> bool:
 
 
 def _replay(call: Call, answer: Cached, cache: str) -> None:
-    call.recalled = answer
+    call.recalled, call.cache = answer, cache
     call.head = CallHead(
         model=answer.model,
         deployment=answer.deployment,
@@ -212,34 +223,14 @@ def _fingerprint(call: Call) -> bytes:
     ).digest()
 
 
-def _with_fallbacks(call: Call, first: Route) -> list[Route]:
-    """The route and its fallbacks, breadth first, each once."""
-    routes, names = [first], {first.name}
-    if not first.fallbacks:
-        return routes
-    for route in routes:
-        for name in route.fallbacks:
-            fallback = call.snapshot.directory.route(name)
-            if fallback.name not in names:
-                names.add(fallback.name)
-                routes.append(fallback)
-    return routes
+def _joined(first: Plan, then: Plan) -> Plan:
+    more = tuple(step for step in then.steps if step not in first.steps)
+    return Plan(steps=first.steps + more, reason=f"{first.reason}; {then.reason}")
 
 
-def _offer(snapshot: Snapshot, deployment: Deployment) -> Offer:
-    breaker = snapshot.breaker(deployment.name)
-    return Offer(
-        deployment=deployment,
-        is_open=breaker.admits,
-        in_flight=breaker.in_flight,
-        retry_after_s=breaker.rest_s,
-    )
-
-
-def _priced(call: Call, steps: list[Deployment]) -> list[Deployment]:
-    if call.snapshot.settings.ledger.unknown_price == "zero_and_warn":
-        return steps
-    priced = [d for d in steps if d.price is not None or d.is_provisioned]
+def _priced(steps: tuple[Deployment, ...]) -> tuple[Deployment, ...]:
+    """Without the deployments whose calls nobody could count."""
+    priced = tuple(filter(can_be_priced, steps))
     if priced:
         return priced
     name = steps[0].name
@@ -251,16 +242,10 @@ def _priced(call: Call, steps: list[Deployment]) -> list[Deployment]:
     )
 
 
-def _roomy(call: Call, steps: list[Deployment]) -> tuple[Deployment, ...]:
+def _roomy(call: Call, steps: tuple[Deployment, ...]) -> tuple[Deployment, ...]:
     """Without the deployments whose context is certainly too small."""
-    size = len(call.request.body)
-    contexts = [d.context_tokens for d in steps if d.context_tokens is not None]
-    if (
-        not contexts
-        or size <= min(contexts)
-        or call.request.head.features & {"images", "files", "audio"}
-    ):
-        return tuple(steps)  # a token has at least one byte
+    if call.request.head.features & {"images", "files", "audio"}:
+        return steps
     least = round(estimate_tokens(call.request.body, steps[0].model) / ESTIMATE_SLACK)
     roomy = tuple(d for d in steps if d.context_tokens is None or d.context_tokens >= least)
     if roomy:

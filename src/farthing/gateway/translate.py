@@ -71,8 +71,7 @@ class AnswerTranslator:
 
     def __init__(self, request: Request, prepared: Prepared, *, call_id: str, created: int) -> None:
         self._head: Head = request.head
-        self._client: Codec = codec(request.dialect)
-        self._provider: Codec = codec(prepared.dialect)
+        self._dialects = request.dialect, prepared.dialect  # client's and provider's
         self._is_translated = prepared.is_translated
         # The provider asks every stream for its usage, which the client sees only if it asked as well.
         asked = self._head.include_usage or request.dialect not in OPTED_DIALECTS
@@ -87,12 +86,13 @@ class AnswerTranslator:
         if not self._is_translated:
             return None if self._hides_usage and event.kind is EventKind.USAGE else event
         if event.kind is EventKind.WHOLE:
-            completion = self._provider.decode_response(event.wire)
+            client, provider = map(codec, self._dialects)
+            completion = provider.decode_response(event.wire)
             if (
                 completion.created is None
             ):  # Anthropic and Google tell no time, OpenAI's clients show one
                 completion = msgspec.structs.replace(completion, created=self._created)
-            encoded = self._client.encode_response(completion)
+            encoded = client.encode_response(completion)
             self.dropped = encoded.dropped
             return Event(wire=encoded.body, kind=event.kind)
         writer = self._open_writer()
@@ -115,9 +115,8 @@ class AnswerTranslator:
 
     def _open_writer(self) -> StreamWriter:
         if self._writer is None:
-            self._writer = self._client.writer(
-                self._head, call_id=self._call_id, created=self._created
-            )
+            client = codec(self._dialects[0])
+            self._writer = client.writer(self._head, call_id=self._call_id, created=self._created)
         return self._writer
 
 
