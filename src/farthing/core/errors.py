@@ -21,6 +21,10 @@ FarthingError
 ├── CapacityError                we cannot serve it now (429, 503)
 │   ├── RateLimitedError         no deployment has quota left, or a rate is used up (429)
 │   └── OverloadedError          this process is at its limit or shutting down (503)
+├── FlowError                    a flow cannot be used as its files are, or one line of it failed
+│   ├── FlowFormatError          a file of the flow is wrong; it says where
+│   ├── FlowInputError           an input of a line is missing or of the wrong type (400)
+│   └── NodeFailedError          a node of a line raised, timed out or returned what cannot be kept
 ├── UnknownPriceError            the price is not known and the operator chose to refuse such calls (400)
 └── UpstreamError                the provider failed (502 unless said otherwise)
     ├── UpstreamUnreachableError refused, reset or unresolvable before an answer
@@ -345,3 +349,60 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     quoted = [f"'{name}'" for name in near]
     listing = quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + f" or {quoted[-1]}"
     return f"Did you mean {listing}?"
+
+
+class FlowError(FarthingError):
+    """A flow cannot run. node: the node at fault, when it is one."""
+
+    code = "flow_error"
+
+    def __init__(self, message: str, *, hint: str | None = None, node: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.node = node
+
+
+class FlowFormatError(FlowError):
+    """A file of a flow is wrong. `path`, `line`, `column` (from 1) say where; `field` is the key at fault."""
+
+    code = "flow_invalid"
+    status = 400
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        node: str | None = None,
+        field: str | None = None,
+        path: str | None = None,
+        line: int | None = None,
+        column: int | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, node=node)
+        self.field = field
+        self.path = path
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        place = ":".join(str(p) for p in (self.path, self.line, self.column) if p is not None)
+        return f"{place}: {super().__str__()}" if place else super().__str__()
+
+
+class FlowInputError(FlowError):
+    """An input of a line is missing or of the wrong type. `param` names it."""
+
+    code = "flow_input_invalid"
+    status = 400
+
+
+class NodeFailedError(FlowError):
+    """A node failed. cause: the type of the exception; the user's own text stays out of the message."""
+
+    code = "node_failed"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, node: str | None = None, cause: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint, node=node)
+        self.cause = cause
