@@ -356,8 +356,15 @@ class FlowError(FarthingError):
 
     code = "flow_error"
 
-    def __init__(self, message: str, *, hint: str | None = None, node: str | None = None) -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        node: str | None = None,
+        param: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, param=param)
         self.node = node
 
 

@@ -25,6 +25,7 @@ def coerce(kind: str, value: object, *, name: str, where: str = "") -> object:
         raise FlowInputError(
             f"The input '{name}'{where} is a {type(value).__name__} that is no {kind}.",
             hint=_HINTS[kind],
+            param=name,
         ) from None
 
 
