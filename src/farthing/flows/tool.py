@@ -15,10 +15,10 @@ _MARK = "__farthing_node__"
 
 
 @overload
-def node(function: F) -> F: ...
+def node(function: F, /) -> F: ...
 @overload
 def node(*, name: str | None = None, **told: object) -> Callable[[F], F]: ...
-def node(function: Callable[..., Any] | None = None, **told: Any) -> Any:
+def node(function: Callable[..., Any] | None = None, /, **told: Any) -> Any:
     """Mark a function as a node: `@node`, or `@node(name="…")`. It stays the function that it was.
 
     told: what an editor shows (description, icon, input settings); kept, not read by the engine.

@@ -1,0 +1,94 @@
+"""A DAG flow that is open: each node has its body, and lines run through the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from farthing.base.clock import Clock
+from farthing.core.errors import FlowFormatError
+from farthing.flows.connections import Connections
+from farthing.flows.engine import LINE_TIMEOUT_S, THREADS, Body, Engine, LineResult, Plan
+from farthing.flows.graph import Flow, Node
+from farthing.flows.llm import Llm, prompt_body
+from farthing.flows.models import Models, Spent
+from farthing.flows.python import python_body
+from farthing.flows.requests import Vendor
+
+
+class DagFlow:
+    """See `runnable.Runnable`."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        *,
+        models: Models,
+        connections: Connections,
+        clock: Clock,
+        threads: int = THREADS,
+        line_timeout_s: float = LINE_TIMEOUT_S,
+    ) -> None:
+        """Imports the flow's functions. Raises FlowFormatError, ConnectionMissingError."""
+        self.flow = flow
+        self._models = models
+        self._connections = connections
+        self._clock = clock
+        self._llms: list[Llm] = []
+        self._engine = Engine(clock, threads=threads, line_timeout_s=line_timeout_s)
+        self._plan = Plan(flow, {node.name: self._body(node) for node in flow.nodes})
+
+    @property
+    def spent(self) -> Spent:
+        """What its LLM nodes have cost so far."""
+        total = Spent()
+        for llm in self._llms:
+            total.add(llm.spent)
+        return total
+
+    async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
+        """See `Runnable.run`."""
+        return await self._engine.run(self._plan, inputs, number=number)
+
+    async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
+        """See `Runnable.aggregate`."""
+        return await self._engine.aggregate(self._plan, lines)
+
+    async def aclose(self) -> None:
+        """See `Runnable.aclose`."""
+        await self._engine.__aexit__()
+
+    # --- bodies ---
+
+    def _body(self, node: Node) -> Body:
+        makers: dict[str, Callable[[Node], Body]] = {
+            "llm": self._llm,
+            "prompt": lambda each: prompt_body(self._template(each), self._new_token),
+            "python": lambda each: python_body(self.flow, each, self._connections),
+            "custom_llm": lambda each: python_body(self.flow, each, self._connections),
+        }
+        return makers[node.kind](node)
+
+    def _llm(self, node: Node) -> Body:
+        vendor: Vendor = "AzureOpenAI"
+        if node.connection:
+            vendor = self._connections.vendor(node.connection, node)
+        elif node.provider == "OpenAI":
+            vendor = "OpenAI"
+        llm = Llm(
+            node, self._template(node), self._models, vendor=vendor, new_token=self._new_token
+        )
+        self._llms.append(llm)
+        return llm.body
+
+    def _template(self, node: Node) -> str:
+        path = self.flow.folder / (node.source.path or "")
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise FlowFormatError(
+                f"The template of '{node.name}' cannot be read.", node=node.name, path=str(path)
+            ) from error
+
+    def _new_token(self) -> str:
+        return self._clock.token_bytes(16).hex()
