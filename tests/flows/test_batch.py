@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,11 +18,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from farthing.base.clock import FakeClock, SystemClock
 from farthing.core.errors import ConflictError, FlowInputError, NotFoundError, StorageError
 from farthing.flows.batch import TIMED_OUT, Batch, Progress, default_name
-from farthing.flows.records import Definition, Run, as_json
+from farthing.flows.engine import Body, Engine, LineResult, Plan
+from farthing.flows.graph import Flow, Input, Node, Output, Port, checked
+from farthing.flows.models import Spent
+from farthing.flows.records import Cost, Definition, End, Line, Run, as_json
+from farthing.flows.references import parse
 from farthing.flows.runfolder import export
 from farthing.flows.runs import Runs
 from tests.flows.batches import Tiny, open_runs
@@ -322,7 +329,7 @@ async def test_a_mistake_of_the_program_ends_the_run_and_not_its_lines(
 
 
 async def test_two_cannot_resume_one_run(url: str, tmp_path: Path) -> None:
-    data = written(tmp_path, rows(*range(50)))
+    data = written(tmp_path, rows(0, 1))
     async with open_runs(url) as one, open_runs(url) as other:
         await batch(Tiny(tmp_path), one).start("r", Definition(flow="f", data=data))
         results = await asyncio.gather(
@@ -331,6 +338,117 @@ async def test_two_cannot_resume_one_run(url: str, tmp_path: Path) -> None:
             return_exceptions=True,
         )
         assert sum(isinstance(each, ConflictError) for each in results) == 1
+
+
+async def test_who_has_lost_its_run_keeps_nothing_more(url: str, tmp_path: Path) -> None:
+    async with open_runs(url) as one, open_runs(url) as other:
+        run = await one.create("r", DEFINITION)
+        one.let_go(run.id)
+        with pytest.raises(ConflictError):  # its process lives
+            await other.take("r", needs_values=False)
+        await one.end(run.id, End(status="cancelled"))
+        await other.take("r", needs_values=False)
+        line = Line(number=0, status="completed", inputs="{}", outputs="{}")
+        with pytest.raises(ConflictError, match="Another process has taken"):
+            await one.add(run.id, [line], Cost())
+        await other.add(run.id, [line], Cost())
+        assert (await other.find("r")).completed == 1
+
+
+async def test_nothing_of_the_data_is_in_errors_or_logs(
+    url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(0)
+    async with open_runs(url) as runs:
+        flow = Tiny(tmp_path, lambda inputs: object())
+        data = [{"x": "s3cret"}, {"y": "s3cret"}, {"x": "bad", "z": "s3cret"}]
+        run = await batch(flow, runs).start("r", DEFINITION, rows=data)
+        lines = await runs.lines_after(run.id)
+        assert len(lines) == run.failed == 3
+        assert all("s3cret" not in (line.error_message or "") for line in lines)
+        assert "s3cret" not in repr(lines) + repr(run)
+    assert "s3cret" not in caplog.text
+
+
+class Real:
+    """A flow on the engine itself: two nodes, and an aggregation over one of them and an input."""
+
+    def __init__(self, folder: Path) -> None:
+        def node(name: str, *, is_aggregation: bool = False, **inputs: str) -> Node:
+            ports = tuple(Port(name=k, reference=parse(v)) for k, v in inputs.items())
+            return Node(name=name, kind="python", inputs=ports, is_aggregation=is_aggregation)
+
+        self.flow = checked(
+            Flow(
+                name="real",
+                folder=folder,
+                inputs=(Input(name="x", kind="int"),),
+                nodes=(
+                    node("twice", v="${inputs.x}"),
+                    node("pair", v="${twice.output}"),
+                    node("sum", is_aggregation=True, v="${pair.output.b}", x="${inputs.x}"),
+                ),
+                outputs=(Output(name="y", reference=parse("${twice.output}")),),
+            )
+        )
+        bodies = {
+            "twice": Body(call=lambda v: v * 2, is_async=False),
+            "pair": Body(call=lambda v: {"a": 0, "b": v + 1}, is_async=False),
+            "sum": Body(call=lambda v, x: sum(v) - 2 * sum(x), is_async=False),
+        }
+        self._plan = Plan(self.flow, bodies)
+        self._engine = Engine(SystemClock())
+        self.spent = Spent()
+        self.ran: list[int] = []
+
+    async def run(self, inputs: Any, *, number: int | None = None) -> LineResult:
+        await asyncio.sleep(0)
+        self.ran.append(number or 0)
+        return await self._engine.run(self._plan, inputs, number=number)
+
+    async def aggregate(self, lines: Any) -> LineResult:
+        result = await self._engine.aggregate(self._plan, lines)
+        result.metrics = {"sum": result.values["sum"]}
+        return result
+
+    async def aclose(self) -> None:
+        await self._engine.__aexit__()
+
+
+@given(stops=st.lists(st.integers(0, 40), max_size=3), in_flight=st.integers(1, 8))
+@settings(max_examples=15)
+def test_however_often_it_is_stopped_each_line_is_kept_once_and_the_end_is_the_same(
+    stops: list[int], in_flight: int
+) -> None:
+    async def main(folder: Path) -> None:
+        data = written(folder, [{"x": str(n)} for n in range(60)])
+        async with open_runs(f"sqlite:{folder / 'farthing.db'}") as runs:
+            known: set[int] = set()
+            for session, stop in enumerate([*stops, 10_000]):
+                flow = Real(folder)
+                made = Batch(flow, runs, SystemClock(), in_flight=in_flight)
+                start = (
+                    made.resume("r")
+                    if session
+                    else made.start("r", Definition(flow="f", data=data))
+                )
+                task = asyncio.create_task(start)
+                while not task.done() and (len(flow.ran) < stop or "r" not in await names(runs)):
+                    await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                await flow.aclose()
+                assert not known & set(flow.ran)
+                run = await runs.find("r")
+                known = set(await kept(runs, run))
+            assert (run.status, run.completed, run.metrics) == ("completed", 60, {"sum": 60})
+            assert await kept(runs, run) == {n: {"y": 2 * n} for n in range(60)}
+
+    async def names(runs: Runs) -> list[str]:
+        return [run.name for run in await runs.all()]
+
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(main(Path(folder)))
 
 
 CHILD = """

@@ -159,7 +159,7 @@ class Batch:
             # A second interrupt may end this too; the run is then found interrupted, and resumed as well.
             await asyncio.shield(self._close(session, End(status="cancelled")))
             raise
-        except Exception as error:  # border: whatever ends a session is noted with its run
+        except Exception as error:  # border: whatever ends a session is noted
             await self._close(session, _failed(error))
             raise
         finally:
@@ -178,7 +178,6 @@ class _Session:
 
     def __init__(self, batch: Batch, run: Run) -> None:
         self.id = run.id
-        self._run = run
         self._batch = batch
         self._flow, self._runs, self._clock = batch._flow, batch._runs, batch._clock
         self._recorder = batch._recorder

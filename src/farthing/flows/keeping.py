@@ -148,9 +148,8 @@ class Keeper:
             try:
                 await self._runs.add(self._run, group, _cost(self._before, now))
                 self._told(group)
-            except (
-                Exception
-            ) as error:  # border: a task; `add` and `flush` raise it where it is heard
+            # Border: a task, whose error nobody would hear; `add` and `flush` raise it.
+            except Exception as error:
                 self._error = error
                 return
             self._before = now

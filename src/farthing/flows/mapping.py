@@ -50,7 +50,6 @@ class ColumnMapping:
         self._literals: dict[str, Any] = {}
         self._columns: dict[str, tuple[Column, ...]] = {}
         self._written: dict[str, str] = {}
-        self._sources = tuple(sources)
         for name, value in mapping.items():
             if name == LINE_NUMBER:
                 continue  # is said by the row itself

@@ -21,9 +21,9 @@ from farthing.flows.records import Line, Run
 from farthing.flows.runs import Runs
 
 #: Files of a flow beyond this size, bytes, are data or models, and no part of its snapshot.
-MAX_FILE = 8 * 1024 * 1024
+MAX_FILE = 1024 * 1024
 #: A folder with more files than this is no flow's own; the rest is left out.
-MAX_FILES = 2000
+MAX_FILES = 1000
 _PASSED_OVER = frozenset({"__pycache__", "node_modules"})
 _IMAGE = re.compile(r"data:image/([\w.+-]+|\*);base64")
 

@@ -93,16 +93,14 @@ class Runs:
             )
         self._mine.add(run.id)
         try:
-            is_taken = await self._take(run.id, owner, needs_values=needs_values)
+            if not await self._take(run.id, owner, needs_values=needs_values):
+                raise ConflictError(
+                    f"Another process has just resumed the run '{name}'.", hint="Wait for its end."
+                )
+            return await self.find(name)
         except BaseException:
             self._mine.discard(run.id)
             raise
-        if not is_taken:
-            self._mine.discard(run.id)
-            raise ConflictError(
-                f"Another process has just resumed the run '{name}'.", hint="Wait for its end."
-            )
-        return await self.find(name)
 
     async def _take(self, run: int, owner: str | None, *, needs_values: bool) -> bool:
         started_at_ms = self._now_ms()
@@ -154,7 +152,10 @@ class Runs:
     # --- while it runs ---
 
     async def add(self, run: int, lines: Sequence[Line], cost: Cost) -> None:
-        """Keep lines that are over, all or none, with what was spent meanwhile. Raises StorageError."""
+        """Keep lines that are over, all or none, with what was spent meanwhile.
+
+        Raises StorageError, and ConflictError when another process has taken the run.
+        """
         completed = sum(line.status == "completed" for line in lines)
         rows = [
             (run, *(getattr(line, _FIELDS.get(name, name)) for name in _LINE_COLUMNS))
@@ -162,14 +163,28 @@ class Runs:
         ]
 
         def work() -> Work[None]:
-            if rows:
-                yield Query(_INSERT_LINE, many=rows)
             yield Query(
                 "UPDATE flow_runs SET completed = completed + ?, failed = failed + ?, "
                 "calls = calls + ?, input_tokens = input_tokens + ?, "
-                "output_tokens = output_tokens + ?, nanodollars = nanodollars + ? WHERE id = ?",
-                (completed, len(rows) - completed, *msgspec.structs.astuple(cost), run),
+                "output_tokens = output_tokens + ?, nanodollars = nanodollars + ? "
+                "WHERE id = ? AND instance = ?",
+                (
+                    completed,
+                    len(rows) - completed,
+                    *msgspec.structs.astuple(cost),
+                    run,
+                    self._instance,
+                ),
             )
+            # A process that lost its database for long counts as dead, and its run may be another's now.
+            owner = yield Query("SELECT instance FROM flow_runs WHERE id = ?", (run,))
+            if not owner or owner[0][0] != self._instance:
+                raise ConflictError(
+                    "Another process has taken this run, so its lines are left to that one.",
+                    hint="Wait for its end.",
+                )
+            if rows:
+                yield Query(_INSERT_LINE, many=rows)
 
         await self._database.write(work)
 
