@@ -607,6 +607,20 @@ async def test_runs_are_listed_newest_first_and_deleted(runs: Runs, tmp_path: Pa
     assert [run.name for run in await runs.all()] == ["b"]
 
 
+async def test_runs_are_described_and_put_away(runs: Runs, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        await batch(Tiny(tmp_path), runs).start(name, DEFINITION, rows=rows(1))
+    run = await runs.describe("a", display_name="First", tags={"k": "v"})
+    assert (run.definition.display_name, run.definition.tags) == ("First", {"k": "v"})
+    assert (await runs.describe("a", description="d")).definition.display_name == "First"
+    assert (await runs.archive("a")).archived_at_ms is not None
+    assert [run.name for run in await runs.all()] == ["b"]
+    assert [run.name for run in await runs.all(archived=True)] == ["a"]
+    await runs.archive("a", is_archived=False)
+    assert [run.name for run in await runs.all(archived=None)] == ["b", "a"]
+    assert len(await runs.all()) == 2
+
+
 def test_a_run_has_the_name_that_prompt_flow_would_give() -> None:
     clock = FakeClock(start=1_700_000_000.25)
     assert default_name("web", None, clock) == "web_default_20231114_221320_250000"

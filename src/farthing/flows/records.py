@@ -20,7 +20,8 @@ MIGRATIONS = (
             """CREATE TABLE flow_runs (
                 id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, status TEXT NOT NULL,
                 definition TEXT NOT NULL, instance TEXT, created_at_ms INTEGER NOT NULL,
-                started_at_ms INTEGER, ended_at_ms INTEGER, completed INTEGER NOT NULL,
+                started_at_ms INTEGER, ended_at_ms INTEGER, archived_at_ms INTEGER,
+                completed INTEGER NOT NULL,
                 failed INTEGER NOT NULL, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
                 output_tokens INTEGER NOT NULL, nanodollars INTEGER NOT NULL, metrics TEXT NOT NULL,
                 error_code TEXT, error_message TEXT)""",
@@ -80,6 +81,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     started_at_ms: int | None
     ended_at_ms: int | None
+    archived_at_ms: int | None
     completed: int
     failed: int
     calls: int

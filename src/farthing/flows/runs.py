@@ -230,12 +230,49 @@ class Runs:
             )
         return await self._seen(rows[0])
 
-    async def all(self, *, limit: int = 50) -> list[Run]:
-        """The runs, the newest first."""
+    async def all(self, *, limit: int = 50, archived: bool | None = False) -> list[Run]:
+        """The runs, the newest first. archived: only these, or only the others; None: both."""
+        where = {
+            None: "",
+            True: "WHERE archived_at_ms IS NOT NULL",
+            False: "WHERE archived_at_ms IS NULL",
+        }[archived]
         rows = await self._database.read(
-            f"{_SELECT} ORDER BY created_at_ms DESC, id DESC LIMIT ?", (limit,)
+            f"{_SELECT} {where} ORDER BY created_at_ms DESC, id DESC LIMIT ?", (limit,)
         )
         return [await self._seen(row) for row in rows]
+
+    async def describe(
+        self,
+        name: str,
+        *,
+        display_name: str | None = None,
+        description: str | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> Run:
+        """Change what people read of a run; None leaves it. tags: in place of all. Raises NotFoundError."""
+        run = await self.find(name)
+        given = {"display_name": display_name, "description": description, "tags": tags}
+        changes = {key: value for key, value in given.items() if value is not None}
+        definition = msgspec.structs.replace(run.definition, **changes)
+        text = msgspec.json.encode(definition).decode()
+
+        def work() -> Work[None]:
+            yield Query("UPDATE flow_runs SET definition = ? WHERE id = ?", (text, run.id))
+
+        await self._database.write(work)
+        return await self.find(name)
+
+    async def archive(self, name: str, *, is_archived: bool = True) -> Run:
+        """Leave a run out of the list, or bring it back. Raises NotFoundError."""
+        run = await self.find(name)
+        at_ms = self._now_ms() if is_archived else None
+
+        def work() -> Work[None]:
+            yield Query("UPDATE flow_runs SET archived_at_ms = ? WHERE id = ?", (at_ms, run.id))
+
+        await self._database.write(work)
+        return await self.find(name)
 
     async def delete(self, name: str) -> None:
         """Forget a run and its lines. Raises NotFoundError, and ConflictError while it runs."""
