@@ -62,11 +62,13 @@ class LineResult(msgspec.Struct, kw_only=True):
     """A line that was run. error None: `outputs` is whole. values: what each node returned.
 
     bypassed: the nodes whose condition was not met, and those that had nothing but these to go on.
+    metrics: what was logged, by name; of the nodes behind all lines.
     """
 
     inputs: dict[str, Any]
     outputs: dict[str, Any] = {}
     values: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
     bypassed: frozenset[str] = frozenset()
     traces: list[Trace] = []
     warnings: list[str] = []
