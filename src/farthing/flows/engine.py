@@ -62,6 +62,7 @@ class LineResult(msgspec.Struct, kw_only=True):
     """A line that was run. error None: `outputs` is whole. values: what each node returned.
 
     bypassed: the nodes whose condition was not met, and those that had nothing but these to go on.
+    is_bare: the flow returned one value that is no dict; it is the output `output`.
     """
 
     inputs: dict[str, Any]
@@ -71,6 +72,7 @@ class LineResult(msgspec.Struct, kw_only=True):
     traces: list[Trace] = []
     warnings: list[str] = []
     error: FarthingError | None = None
+    is_bare: bool = False
 
 
 class _Step(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -376,7 +378,8 @@ class _Line:
                 else:
                     others.append(each)
             if others:
-                self._loop.call_soon_threadsafe(self._dispatch, others)
+                # A thread of the pool has no context of its own: what waits gets the line's.
+                self._loop.call_soon_threadsafe(self._dispatch, others, context=self._context)
         self._loop.call_soon_threadsafe(self._look_whether_over)
 
     def _note_value(self, step: _Step, started_s: float, value: Any) -> list[_Step]:
