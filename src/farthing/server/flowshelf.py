@@ -7,20 +7,22 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from farthing.base.clock import Clock
 from farthing.base.telemetry.logs import describe_exception
 from farthing.core.errors import FarthingError, FlowError, NotFoundError, did_you_mean
-from farthing.flows.asking import CallersModels
-from farthing.flows.models import Models
-from farthing.flows.runnable import Runnable
-from farthing.flows.serving import ServedFlow
 from farthing.gateway.client import Gateway
+
+if TYPE_CHECKING:
+    from farthing.flows.models import Models
+    from farthing.flows.runnable import Runnable
+    from farthing.flows.serving import ServedFlow
 
 _log = logging.getLogger("farthing.server")
 
 #: Opens the flow at a path, its model calls through these models.
-Opener = Callable[[Path, Models, Clock], Awaitable[Runnable]]
+Opener: TypeAlias = "Callable[[Path, Models, Clock], Awaitable[Runnable]]"
 
 
 class FlowUnavailableError(FlowError):
@@ -102,6 +104,8 @@ class Shelf:
             await flow.aclose()
 
     async def _open(self, name: str, path: str) -> ServedFlow:
+        from farthing.flows.asking import CallersModels
+
         try:
             models = CallersModels(self._gateway)
             return await open_served(Path(path), self._opener, models, self._gateway.clock)
@@ -116,6 +120,8 @@ class Shelf:
 
 async def open_served(path: Path, opener: Opener, models: Models, clock: Clock) -> ServedFlow:
     """A flow ready to answer. Raises FlowError."""
+    from farthing.flows.serving import ServedFlow
+
     runnable = await opener(path, models, clock)
     try:
         return ServedFlow(runnable, os.environ)

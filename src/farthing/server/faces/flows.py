@@ -1,8 +1,12 @@
-"""Served flows: prompt flow's HTTP interface, below /flows/NAME, or at / when a flow is served alone."""
+"""Served flows: prompt flow's HTTP interface, below /flows/NAME, or at / when a flow is served alone.
+
+What only flows need is imported when one is asked for: most gateways serve none.
+"""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,9 +20,6 @@ from farthing.core.errors import (
     UpstreamRateLimitedError,
 )
 from farthing.core.money import format_dollars
-from farthing.flows.asking import asking
-from farthing.flows.models import Models, Spent
-from farthing.flows.serving import Answer, ServedFlow
 from farthing.server.faces.authority import read_key
 from farthing.server.faces.face import (
     Face,
@@ -32,10 +33,13 @@ from farthing.server.faces.face import (
     traceparent_of,
 )
 from farthing.server.feedback import in_callers_trace, keep_feedback
-from farthing.server.flowpage import PAGE, POLICY
 from farthing.server.hangup import StopOnHangup
 from farthing.wire.edge.answers import Header
 from farthing.wire.edge.exchange import Exchange
+
+if TYPE_CHECKING:
+    from farthing.flows.models import Spent
+    from farthing.flows.serving import Answer, ServedFlow
 
 _STREAM = "text/event-stream"
 _JSON = frozenset({"application/json", "application/*", "*/*"})
@@ -54,6 +58,9 @@ class NotAcceptableError(FlowError):
 
 async def score(visit: Visit) -> None:
     """POST …/score: run one line"""
+    from farthing.flows.asking import asking
+    from farthing.flows.models import Models
+
     exchange = visit.exchange
     caller = await _caller(visit)
     flow = await _flow(visit)
@@ -113,6 +120,8 @@ async def version(visit: Visit) -> None:
 
 async def page(visit: Visit) -> None:
     """GET …/: a page to try it"""
+    from farthing.server.flowpage import PAGE, POLICY
+
     headers = ((b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"))
     await visit.exchange.send(200, PAGE, headers, media=b"text/html; charset=utf-8")
 
