@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -402,3 +405,46 @@ async def test_a_flow_is_not_laid_open_to_other_machines_by_mistake(tmp_path: Pa
             with pytest.raises(ConfigError, match="no key yet"):
                 async with flow_app(path, listener, gateway=gateway, opener=open_small):
                     pass
+
+
+_PROGRAM = """
+import asyncio, sys
+from pathlib import Path
+from farthing.gateway.client import open_gateway
+from farthing.server.flowserver import serve_flow
+from tests.flows.served import open_small, settings_of
+
+async def main(folder):
+    async with open_gateway(settings_of(folder), environ={}) as gateway:
+        await serve_flow(
+            folder / "my_flow", "127.0.0.1", 0, gateway=gateway, opener=open_small,
+            ready=lambda url: print(url, flush=True),
+        )
+    print("ended", flush=True)
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+async def test_it_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
+    lay(tmp_path / "my_flow", ECHO)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _PROGRAM,
+        str(tmp_path),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            url = (await process.stdout.readline()).decode().strip()
+            async with aiohttp.ClientSession(url) as client:
+                assert (await post(client, {"text": "x"}))[0] == 200
+            process.send_signal(signal.SIGTERM)
+            assert await process.stdout.readline() == b"ended\n"
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()

@@ -35,7 +35,7 @@ def _names_file(root: object) -> bool:
             if _PATH.match(value):
                 return True
         elif isinstance(value, dict):
-            if value.get("type") == "image_file" or _is_file_url(value.get("image_url")):
+            if _is_vision_file(value):
                 return True
             left.extend(value)
             left.extend(value.values())
@@ -44,9 +44,12 @@ def _names_file(root: object) -> bool:
     return False
 
 
-def _is_file_url(value: object) -> bool:
-    url = value.get("url") if isinstance(value, dict) else value
-    return isinstance(url, str) and _is_path(url)
+def _is_vision_file(value: dict[Any, Any]) -> bool:
+    """Whether it is an image by path in the openai-vision form."""
+    if value.get("type") != "image_url":
+        return value.get("type") == "image_file"
+    said = value.get("image_url")
+    return _is_path(said.get("url") if isinstance(said, dict) else said)
 
 
 def _is_path(value: object) -> bool:

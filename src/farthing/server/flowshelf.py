@@ -101,7 +101,10 @@ class Shelf:
             flows.append(self._only)
         self._flows.clear()
         for flow in flows:
-            await flow.aclose()
+            try:
+                await flow.aclose()
+            except Exception as error:  # border: a user's flow; the others are closed all the same
+                _log.warning("A flow cannot be closed.\n%s", describe_exception(error))
 
     async def _open(self, name: str, path: str) -> ServedFlow:
         from farthing.flows.asking import CallersModels
