@@ -9,9 +9,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+import pytest
 
 from farthing.accounts.keys import Scope
 from farthing.accounts.ledger import SpendQuery
@@ -143,7 +141,11 @@ async def test_an_answer_says_what_it_cost(tmp_path: Path) -> None:
 
 
 async def test_a_flow_knows_the_trace_and_feedback_becomes_a_span(tmp_path: Path) -> None:
+    pytest.importorskip("opentelemetry.sdk", reason="the otel extra is absent")
     from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     kept = InMemorySpanExporter()
     provider = TracerProvider()

@@ -196,14 +196,19 @@ async def _send_stream(exchange: Exchange, answer: Answer) -> None:
             await exchange.write(_event({answer.stream: piece}))
             piece = await anext(pieces, _END)
     except FarthingError as error:
+        # The last event says so. A cut connection would be clearer still, but browsers throw away what came
+        # just before it, this event too.
         error.status = _status(error)
-        await exchange.write(b"event: error\ndata: " + _error_body(error) + b"\n\n")
-        raise  # the answer stays unfinished: nobody takes it for a whole one
+        await exchange.write(b"event: error\n" + _framed(_error_body(error)))
     await exchange.finish()
 
 
 def _event(data: object) -> bytes:
-    return b"data: " + msgspec.json.encode(data) + b"\n\n"
+    return _framed(msgspec.json.encode(data))
+
+
+def _framed(wire: bytes) -> bytes:
+    return b"data: " + wire + b"\n\n"
 
 
 def _cost(spent: Spent) -> tuple[Header, ...]:
