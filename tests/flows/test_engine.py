@@ -158,6 +158,17 @@ async def test_plain_functions_see_the_callers_context_variables() -> None:
     assert result.outputs == {"out": "mine"}
 
 
+async def test_what_waits_behind_a_plain_function_sees_them_too() -> None:
+    variable = contextvars.ContextVar("variable", default="none")
+    variable.set("mine")
+
+    async def wait(x: object) -> str:
+        return variable.get()
+
+    it = flow(node("a"), node("b", x="${a.output}"), out="${b.output}")
+    assert (await run(it, {"a": lambda: 1, "b": wait}, x=0)).outputs == {"out": "mine"}
+
+
 async def test_aggregations_get_lists_over_the_lines_that_were_completed() -> None:
     it = flow(
         node("a", x="${inputs.x}"),

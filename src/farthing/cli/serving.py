@@ -153,6 +153,7 @@ async def _exporting(settings: Settings) -> AsyncIterator[CallSink]:
 
     sink = open_otel(settings, os.environ)
     assert sink is not None, "there is an endpoint"
+    sink.serve_process()
     try:
         yield sink
     finally:

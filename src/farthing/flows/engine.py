@@ -63,6 +63,7 @@ class LineResult(msgspec.Struct, kw_only=True):
 
     bypassed: the nodes whose condition was not met, and those that had nothing but these to go on.
     metrics: what was logged, by name; of the nodes behind all lines.
+    is_bare: the flow returned one value that is no dict; it is the output `output`.
     """
 
     inputs: dict[str, Any]
@@ -73,6 +74,7 @@ class LineResult(msgspec.Struct, kw_only=True):
     traces: list[Trace] = []
     warnings: list[str] = []
     error: FarthingError | None = None
+    is_bare: bool = False
 
 
 class _Step(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -378,7 +380,8 @@ class _Line:
                 else:
                     others.append(each)
             if others:
-                self._loop.call_soon_threadsafe(self._dispatch, others)
+                # A thread of the pool has no context of its own: what waits gets the line's.
+                self._loop.call_soon_threadsafe(self._dispatch, others, context=self._context)
         self._loop.call_soon_threadsafe(self._look_whether_over)
 
     def _note_value(self, step: _Step, started_s: float, value: Any) -> list[_Step]:

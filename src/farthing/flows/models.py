@@ -36,10 +36,19 @@ class Spent(msgspec.Struct):
 class Models:
     """The models that a flow's nodes call, all through one gateway and on one caller's account."""
 
-    def __init__(self, gateway: Gateway, caller: Caller, *, tags: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        caller: Caller,
+        *,
+        tags: tuple[str, ...] = (),
+        traceparent: str | None = None,
+    ) -> None:
+        """traceparent: the W3C trace that the calls belong to."""
         self._gateway = gateway
         self._caller = caller
         self._tags = tags
+        self._traceparent = traceparent
 
     async def ask(self, api: str, body: dict[str, Any], spent: Spent) -> dict[str, Any]:
         """The whole answer, as the vendor's dialect has it. Raises the FarthingError tree."""
@@ -75,7 +84,14 @@ class Models:
         dialect = _DIALECTS[api]
         wire = msgspec.json.encode(body)
         head = codec(dialect).head(wire)
-        return Request(dialect=dialect, body=wire, head=head, face=_FACE, tags=self._tags)
+        return Request(
+            dialect=dialect,
+            body=wire,
+            head=head,
+            face=_FACE,
+            tags=self._tags,
+            traceparent=self._traceparent,
+        )
 
 
 def _count(record: Any, spent: Spent) -> None:

@@ -10,9 +10,10 @@ from farthing.base.config.watch import Reload
 from farthing.core.errors import FarthingError, OverloadedError, RequestError
 from farthing.gateway.client import Gateway
 from farthing.server import cors
-from farthing.server.faces import admin, anthropic, azure, control, google, openai
+from farthing.server.faces import admin, anthropic, azure, control, flows, google, openai
 from farthing.server.faces.face import (
     Desk,
+    Face,
     Handler,
     Others,
     Visit,
@@ -20,6 +21,7 @@ from farthing.server.faces.face import (
     no_others,
     send_error,
 )
+from farthing.server.flowshelf import Shelf
 from farthing.server.paths import MethodNotAllowedError, Paths
 from farthing.wire.edge.answers import Header
 from farthing.wire.edge.exchange import Exchange
@@ -28,7 +30,15 @@ from farthing.wire.edge.refusal import ClientGoneError
 _log = logging.getLogger("farthing.server")
 
 #: The faces, in the order in which shared paths are offered to them.
-FACES = (azure.FACE, anthropic.FACE, google.FACE, openai.FACE, admin.FACE, control.FACE)
+FACES = (
+    azure.FACE,
+    anthropic.FACE,
+    google.FACE,
+    openai.FACE,
+    flows.FACE,
+    admin.FACE,
+    control.FACE,
+)
 
 
 class App:
@@ -40,9 +50,13 @@ class App:
         *,
         reload: Callable[[], Awaitable[Reload]] | None = None,
         others: Others = no_others,
+        faces: tuple[Face, ...] = FACES,
+        shelf: Shelf | None = None,
     ) -> None:
-        self._desk = Desk(gateway, reload=reload, others=others)
-        self._paths = Paths(FACES)
+        """shelf: the flows to serve; unset: those of the settings."""
+        self._shelf = shelf or Shelf(gateway)
+        self._desk = Desk(gateway, reload=reload, others=others, flows=self._shelf)
+        self._paths = Paths(faces)
         self._tasks: set[asyncio.Task[object]] = set()
 
     @property
@@ -64,6 +78,10 @@ class App:
         """End the calls under way; each settles, and its client sees a cut connection or a 503."""
         for task in self._tasks:
             task.cancel()
+
+    async def aclose(self) -> None:
+        """Let go of what was opened to answer. Idempotent."""
+        await self._shelf.aclose()
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer one request; one left unfinished is told to its client by a cut connection."""

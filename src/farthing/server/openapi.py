@@ -9,11 +9,19 @@ from typing import Any
 import msgspec
 
 from farthing import __version__
-from farthing.server.faces import admin, anthropic, azure, control, google, openai
+from farthing.server.faces import admin, anthropic, azure, control, flows, google, openai
 from farthing.server.faces.authority import AdminOperation
 from farthing.server.faces.face import Face, Operation
 
-_FACES = (admin.FACE, control.FACE, openai.FACE, azure.FACE, anthropic.FACE, google.FACE)
+_FACES = (
+    admin.FACE,
+    control.FACE,
+    openai.FACE,
+    azure.FACE,
+    anthropic.FACE,
+    google.FACE,
+    flows.FACE,
+)
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 #: Where the bodies of the model faces are described: by the vendors themselves.

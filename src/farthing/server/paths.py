@@ -13,6 +13,7 @@ from farthing.wire.edge.exchange import Exchange
 #: Google writes a method behind the model's name.
 _GOOGLE = ("/v1beta/models/", "/v1/models/")
 _VERBS = ("generateContent", "streamGenerateContent", "countTokens")
+_LISTING = "GET /admin/openapi.json lists all paths."
 _PARAMETER = re.compile(r"\\\{(\w+)\\\}")
 
 
@@ -71,9 +72,10 @@ class Paths:
             hint = did_you_mean(word, _VERBS) or f"Use one of {', '.join(_VERBS)}."
             raise NotFoundError(f"There is no method ':{word[:64]}' for models here.", hint=hint)
         near = did_you_mean(path, self._nearby(path))
-        listing = "GET /admin/openapi.json lists all paths."
-        hint = f"{near} {listing}" if near else listing
-        raise NotFoundError(f"There is no {path[:200]} here.", hint=hint)
+        listing = _LISTING if "admin" in self._by_name else None
+        raise NotFoundError(
+            f"There is no {path[:200]} here.", hint=" ".join(filter(None, (near, listing))) or None
+        )
 
     def face_for(self, exchange: Exchange) -> Face:
         """The face in whose form a request without operation is refused."""
@@ -81,8 +83,12 @@ class Paths:
         if matches and not matches[0].face.is_control:  # the path is known, only the method is not
             return matches[0].face
         by_name = self._by_name
+        if len(by_name) == 1:  # a flow that is served alone
+            return next(iter(by_name.values()))
         if exchange.path.startswith("/admin"):
             return by_name["admin"]
+        if exchange.path.startswith("/flows"):
+            return by_name["flows"]
         if exchange.path.startswith("/openai"):
             return by_name["azure"]
         if exchange.path.startswith("/v1beta") or exchange.header("x-goog-api-key"):

@@ -83,14 +83,15 @@ async def serve(
     reload: Reloader | None = None,
     ready: Callable[[str], None] = lambda url: None,
     others: Others = no_others,
+    app: App | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. SIGHUP reloads; SIGUSR1 ends it for a successor on the same port.
 
     ready: told the URL once requests are answered. others: the series of the processes that serve beside
-    this one. Raises ConfigError for TLS files that cannot be used, and when other machines could call
-    without a key.
+    this one. app: another application than that of all faces. Raises ConfigError for TLS files that cannot
+    be used, and when other machines could call without a key.
     """
-    async with serving(gateway, listener, reload=reload, others=others) as server:
+    async with serving(gateway, listener, reload=reload, others=others, app=app) as server:
         with _signals(server, reload):
             _spare_the_collector()
             ready(server.url)
@@ -104,12 +105,17 @@ async def serving(
     *,
     reload: Reloader | None = None,
     others: Others = no_others,
+    app: App | None = None,
 ) -> AsyncIterator[Server]:
-    """The server, answering, as long as the block runs; calls still under way at its end are cancelled."""
+    """The server, answering, as long as the block runs; calls still under way at its end are cancelled.
+
+    app: unset, that of all faces. Whoever brings one decides who may reach it.
+    """
     settings = gateway.settings.server
     context = tls_context(settings)
-    await refuse_exposure(gateway.accounts, listener)
-    app = App(gateway, reload=reload, others=others)
+    if app is None:
+        await refuse_exposure(gateway.accounts, listener)
+        app = App(gateway, reload=reload, others=others)
     limits = Limits(connections_per_address=settings.max_connections_per_address)
     edge = Edge(app.answer, limits=limits, clock=gateway.clock)
     await edge.listen(listener, tls=context)
@@ -119,6 +125,7 @@ async def serving(
         app.drain()
         app.cancel_calls()
         await edge.close(_LAST_S)
+        await app.aclose()
 
 
 async def refuse_exposure(accounts: Accounts, listener: socket.socket) -> None:

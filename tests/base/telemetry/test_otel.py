@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import gzip
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -262,3 +264,26 @@ async def test_a_call_for_a_name_that_nobody_serves_is_told_without_the_name(
     await sink.aclose()
     assert "farthing chat" in receiver.spans
     assert b"canary" not in receiver.raw
+
+
+_FLOW = """
+import asyncio, sys
+from farthing.base.config.settings import Settings, Telemetry
+from farthing.base.telemetry.otel import open_otel
+from opentelemetry import trace
+
+async def main():
+    sink = open_otel(Settings(telemetry=Telemetry(otlp_endpoint=sys.argv[1])), {})
+    sink.serve_process()
+    with trace.get_tracer("a flow").start_as_current_span("step"):
+        pass
+    await sink.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_spans_of_a_flows_own_code_go_the_same_way(receiver: Receiver) -> None:
+    # In a process of its own: the provider of a process is set once.
+    subprocess.run([sys.executable, "-c", _FLOW, receiver.url], check=True, timeout=30)
+    assert "step" in receiver.spans

@@ -340,6 +340,15 @@ class Rate(_Section, frozen=True, kw_only=True):
     tag: Annotated[str | None, Meta(description="Only calls with this tag.")] = None
 
 
+class FlowSetting(_Section, frozen=True, kw_only=True):
+    """A flow that is served at /flows/NAME/score. The table's name is that name."""
+
+    path: Annotated[
+        str,
+        Meta(description="Its folder or file; relative to where the program runs.", min_length=1),
+    ]
+
+
 class Alerts(_Section, frozen=True, kw_only=True):
     """Where alerts go, beside the log and the metrics."""
 
@@ -389,5 +398,6 @@ class Settings(_Section, frozen=True, kw_only=True):
     cache: Cache = Cache()
     budgets: dict[str, Budget] = {}
     rates: dict[str, Rate] = {}
+    flows: dict[str, FlowSetting] = {}
     alerts: Alerts = Alerts()
     telemetry: Telemetry = Telemetry()

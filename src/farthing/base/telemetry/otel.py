@@ -127,6 +127,12 @@ class OtelSink:
         _mark(span, call.outcome)
         span.end(_nanoseconds(call.at_s + call.latency_s))
 
+    def serve_process(self) -> None:
+        """Take the spans of everybody in this process who has no provider of his own: a flow's, feedback."""
+        from opentelemetry import trace
+
+        trace.set_tracer_provider(self._tracing)
+
     async def aclose(self) -> None:
         """Send what is queued (the SDK waits up to 30 s for a receiver) and stop. Idempotent."""
         if not self._is_closed:

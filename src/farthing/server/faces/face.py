@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,6 +25,9 @@ from farthing.server.hangup import StopOnHangup
 from farthing.wire.dialects import codec
 from farthing.wire.edge.answers import Header
 from farthing.wire.edge.exchange import Exchange
+
+if TYPE_CHECKING:
+    from farthing.server.flowshelf import Shelf
 
 _log = logging.getLogger("farthing.server")
 
@@ -52,7 +56,7 @@ class Desk:
     """What every request may need beside itself: the gateway, and the state of this process.
 
     reload: reads the settings file anew, None without one. others: the series of the processes that serve
-    beside this one. is_draining: the process is about to end.
+    beside this one. flows: the flows that are served. is_draining: the process is about to end.
     """
 
     def __init__(
@@ -61,10 +65,12 @@ class Desk:
         *,
         reload: Callable[[], Awaitable[Reload]] | None = None,
         others: Others,
+        flows: Shelf,
     ) -> None:
         self.gateway = gateway
         self.reload = reload
         self.others = others
+        self.flows = flows
         self.is_draining = False
 
 
@@ -232,18 +238,17 @@ def internal_error(error: Exception) -> FarthingError:
 def _request(visit: Visit, dialect: str, body: bytes, head: Head) -> Request:
     exchange = visit.exchange
     passed = [(name, exchange.header(name)) for name in visit.face.passed_headers]
-    trace = exchange.header("traceparent")
     return Request(
         dialect=dialect,
         body=body,
         head=head,
         face=visit.face.name,
         headers=tuple((name, value) for name, value in passed if value is not None),
-        tags=_tags(exchange.header("x-farthing-tags")),
+        tags=tags_of(exchange.header("x-farthing-tags")),
         session=_token(exchange, "x-farthing-session"),
         idempotency_key=_token(exchange, "idempotency-key"),
         use_cache=_cache_wish(exchange.header("x-farthing-cache")),
-        traceparent=trace if trace and _TRACEPARENT.fullmatch(trace) else None,
+        traceparent=traceparent_of(exchange),
     )
 
 
@@ -317,7 +322,14 @@ def _printable(text: str) -> bytes:
     return _UNPRINTABLE.sub("?", text)[:4096].encode("ascii")
 
 
-def _tags(text: str | None) -> tuple[str, ...]:
+def traceparent_of(exchange: Exchange) -> str | None:
+    """The W3C trace that the request belongs to; None when it names none that can be read."""
+    trace = exchange.header("traceparent")
+    return trace if trace and _TRACEPARENT.fullmatch(trace) else None
+
+
+def tags_of(text: str | None) -> tuple[str, ...]:
+    """The tags in the header x-farthing-tags. Raises BadRequestError."""
     if not text:
         return ()
     tags = tuple(dict.fromkeys(tag.strip() for tag in text.split(",") if tag.strip()))
