@@ -327,3 +327,16 @@ def test_a_constructor_that_fails_is_told_without_its_words(tmp_path: Path) -> N
     with pytest.raises(FlowError, match="ValueError") as caught:
         body_of(tmp_path, code)
     assert "private" not in str(caught.value)
+
+
+async def test_two_flows_may_each_have_a_module_of_the_same_name(tmp_path: Path) -> None:
+    code = (
+        "from promptflow.core import tool\nfrom shared_words import WORD\n"
+        "@tool\ndef f():\n    import later_words\n    return WORD + later_words.WORD\n"
+    )
+    for name in ("one", "two", "one"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "shared_words.py").write_text(f"WORD = {name!r}\n")
+        (folder / "later_words.py").write_text("WORD = '!'\n")
+        assert await run(folder, code) == f"{name}!"

@@ -14,6 +14,34 @@ from farthing.core.errors import ConfigError, FlowError, did_you_mean
 from farthing.flows import shim
 
 GROUP = "package_tools"
+_VISION = {
+    "temperature": {"type": ["double"]},
+    "top_p": {"type": ["double"]},
+    "max_tokens": {"type": ["int"]},
+    "stop": {"type": ["list"]},
+    "presence_penalty": {"type": ["double"]},
+    "frequency_penalty": {"type": ["double"]},
+    "seed": {"type": ["int"]},
+}
+#: Prompt flow's own package tools that there are here, by id; a package that brings them comes first.
+_OURS: Mapping[str, Mapping[str, Any]] = {
+    "promptflow.tools.embedding.embedding": {
+        "module": "farthing.flows.shim.model_tools",
+        "function": "embedding",
+    },
+    "promptflow.tools.aoai_gpt4v.AzureOpenAI.chat": {
+        "module": "farthing.flows.shim.model_tools",
+        "class_name": "AzureVision",
+        "function": "chat",
+        "inputs": _VISION,
+    },
+    "promptflow.tools.openai_gpt4v.OpenAI.chat": {
+        "module": "farthing.flows.shim.model_tools",
+        "class_name": "OpenAIVision",
+        "function": "chat",
+        "inputs": _VISION,
+    },
+}
 
 
 class PackageTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,9 +58,8 @@ def package_tool(name: str) -> PackageTool:
     tools = listed_tools()
     told = tools.get(name)
     if told is None:
-        hint = did_you_mean(name, tools) or f"Installed packages have: {', '.join(sorted(tools))}."
-        if not tools:
-            hint = f"Install the package that brings '{name.partition('.')[0]}'."
+        hint = did_you_mean(name, tools)
+        hint = hint or f"Install the package that brings '{name.partition('.')[0]}'."
         raise FlowError(f"There is no package tool '{name}'.", hint=hint)
     first = str(told.get("class_name") or told["function"])
     with shim.active():
@@ -58,7 +85,7 @@ def package_tool(name: str) -> PackageTool:
 @lru_cache(maxsize=1)
 def listed_tools() -> Mapping[str, Mapping[str, Any]]:
     """What the installed packages say they have, by id; looked up once. Raises FlowError."""
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, Mapping[str, Any]] = dict(_OURS)
     # The registry refuses two entries of one name; in this group of another product they are common.
     for entry in importlib.metadata.entry_points(group=GROUP):  # noqa: TID251
         with shim.active():

@@ -76,7 +76,12 @@ def signature_of(
         parameter = _parameter(each)
         told = (described or {}).get(each.name)
         found[each.name] = _as_described(parameter, told) if told else parameter
-    return Signature(parameters=found, accepts_more=accepts_more(function))
+    takes_more = accepts_more(function)
+    for name, told in (described or {}).items():
+        if takes_more and name not in found and isinstance(told, Mapping):
+            anything = Parameter(name=name, kind="object", has_default=True)
+            found[name] = _as_described(anything, told)
+    return Signature(parameters=found, accepts_more=takes_more)
 
 
 def _parameter(each: inspect.Parameter) -> Parameter:
