@@ -152,6 +152,7 @@ def test_no_text_of_a_connection_shows_its_secret(kind: type[Connection]) -> Non
         needed = {"api_base": "b", "endpoint": "e", "api_key": KEY}
         made = kind(name="n", **needed)  # type: ignore[arg-type]
     assert KEY not in f"{made} {made!r} {made.secrets} {made.secrets!r} {[made.secrets]}"
+    assert KEY not in str(made._to_dict())
 
 
 def test_showing_and_listing_scrub_secrets(tmp_path: Path) -> None:

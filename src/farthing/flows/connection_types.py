@@ -98,6 +98,11 @@ class Connection:
         """Whether the key is one of the secrets."""
         return key in self.secrets
 
+    def _to_dict(self) -> dict[str, Any]:
+        """Its fields without the secrets; private in prompt flow, and called by samples all the same."""
+        told = {"name": self.name, "module": self.module, "type": self.YAML or "custom"}
+        return {**told, **self.configs, **dict.fromkeys(self.secrets, "******")}
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r}, keys={self.keys()!r})"
 

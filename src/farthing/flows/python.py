@@ -14,7 +14,7 @@ from farthing.flows.graph import Flow, Node, Port, wrong
 from farthing.flows.marks import PromptTemplate
 from farthing.flows.packages import package_tool
 from farthing.flows.parameters import Literals, Signature, is_left_out, signature_of
-from farthing.flows.source import load_function, provider_of
+from farthing.flows.source import load_function, on_path, provider_of
 from farthing.flows.tool import is_async
 
 
@@ -80,7 +80,8 @@ def _tool(flow: Flow, node: Node) -> _Tool:
             raise
         return _Tool(function=function, provider=provider_of(function))
     try:
-        found = package_tool(node.source.tool or "")
+        with on_path(flow.folder):  # a package's tool may import a file of the flow
+            found = package_tool(node.source.tool or "")
     except FlowError as error:
         raise wrong(
             f"The node '{node.name}' cannot be made. {error.message}",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
@@ -15,16 +14,12 @@ from typing import Any
 
 from farthing.core.errors import FlowFormatError, did_you_mean
 from farthing.flows import shim
+from farthing.flows.modules import FlowModules
 from farthing.flows.tool import ToolProvider, is_node, marked_functions
 
 #: Modules of our own name, so that two flows may each have a `tools.py`.
 _PREFIX = "farthing_flow_"
-
-#: The interpreter has one table of modules and one path, which flows share in turn: the folders that were
-#: on it, and their modules that are out of the way, by name and file.
-_lock = threading.RLock()
-_homes: set[Path] = set()
-_elsewhere: dict[tuple[str, Path], ModuleType] = {}
+_MODULES = FlowModules(_PREFIX)
 
 
 def load_module(folder: Path, path: str) -> ModuleType:
@@ -128,49 +123,9 @@ def _methods(module: ModuleType) -> dict[str, Callable[..., Any]]:
     }
 
 
-@contextmanager
-def on_path(folder: Path) -> Iterator[None]:
-    """The folder first on the import path, for the block, and the modules of other flows out of the way.
-
-    Two flows may each have a `utils.py`. Modules of the flow stay imported, and its folder stays at the end of
-    the path with what its code added, for functions that import when they are called.
-    """
-    home = folder.resolve()
-    with _lock:
-        before = list(sys.path)
-        hidden = [
-            name
-            for other in _homes - {home}
-            if not home.is_relative_to(other)
-            for name in _modules_in(other)
-        ]
-        for name in hidden:
-            module = sys.modules.pop(name)
-            _elsewhere[name, _file_of(module)] = module
-        for (name, file), module in list(_elsewhere.items()):
-            if file.is_relative_to(home) and name not in sys.modules:
-                sys.modules[name] = module
-                del _elsewhere[name, file]
-        _homes.add(home)
-        sys.path.insert(0, str(home))
-        try:
-            yield
-        finally:
-            added = [each for each in sys.path if each not in before]
-            sys.path[:] = [*before, *dict.fromkeys(added)]
-
-
-def _modules_in(home: Path) -> list[str]:
-    """The modules that were imported out of a folder, without those that have a name of their own."""
-    return [
-        name
-        for name, module in list(sys.modules.items())
-        if not name.startswith(_PREFIX) and _file_of(module).is_relative_to(home)
-    ]
-
-
-def _file_of(module: ModuleType) -> Path:
-    return Path(getattr(module, "__file__", None) or "/")
+def on_path(folder: Path) -> AbstractContextManager[None]:
+    """The folder first on the import path, for the block; see `FlowModules.first`."""
+    return _MODULES.first(str(folder.resolve()))
 
 
 def _line(error: BaseException, file: Path) -> int | None:
