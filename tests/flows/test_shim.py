@@ -43,6 +43,7 @@ def test_every_module_can_be_imported_and_has_what_it_says() -> None:
     files = sorted(home.joinpath("promptflow").rglob("*.py"))
     assert len(files) > 12
     with shim.active():
+        assert importlib.import_module("promptflow.tools.common").render_jinja_template
         for file in files:
             parts = file.relative_to(home).with_suffix("").parts
             name = ".".join(part for part in parts if part != "__init__")

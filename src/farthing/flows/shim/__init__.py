@@ -26,6 +26,8 @@ _INSTEAD = {
     "promptflow.rag": "Use farthing's retrieval.",
     "promptflow.parallel": "Use farthing pf run create.",
 }
+#: Modules whose file has a better name than they have.
+_FILES = {"promptflow.tools.common": "promptflow.tools.prompts"}
 
 
 class UnsupportedImportError(ModuleNotFoundError):
@@ -46,7 +48,7 @@ class _Finder:
         """See `importlib.abc.MetaPathFinder`. Raises UnsupportedImportError for what is not there."""
         if fullname != NAME and not fullname.startswith(f"{NAME}."):
             return None
-        place = _HOME.joinpath(*fullname.split("."))
+        place = place_of(fullname)
         if place.joinpath("__init__.py").is_file():
             return importlib.util.spec_from_file_location(
                 fullname, place / "__init__.py", submodule_search_locations=[str(place)]
@@ -58,6 +60,11 @@ class _Finder:
         raise UnsupportedImportError(
             f"Flows that run here have no module '{fullname}'.", name=fullname, hint=hint
         )
+
+
+def place_of(module: str) -> Path:
+    """Where the file of a module is, or its folder, when there is one; without its suffix."""
+    return _HOME.joinpath(*_FILES.get(module, module).split("."))
 
 
 class _Imports:

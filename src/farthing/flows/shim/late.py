@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from farthing.base.registry import Registry
 from farthing.core.errors import ConfigError, did_you_mean
-from farthing.flows.shim import UnsupportedImportError
-
-_HOME = Path(__file__).parent
+from farthing.flows.shim import UnsupportedImportError, place_of
 
 
 def late(
@@ -48,5 +45,5 @@ def late(
 
 
 def _is_module(module: str, name: str) -> bool:
-    place = _HOME.joinpath(*module.split("."), name)
+    place = place_of(f"{module}.{name}")
     return place.is_dir() or place.with_suffix(".py").is_file()
