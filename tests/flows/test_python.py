@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from farthing.flows.connections import (
 from farthing.flows.engine import Body, Engine, LineResult, Plan
 from farthing.flows.metrics import collecting
 from farthing.flows.python import python_body
+from farthing.flows.source import on_path
 
 CONNECTIONS = Connections(
     environ={},
@@ -340,3 +343,39 @@ async def test_two_flows_may_each_have_a_module_of_the_same_name(tmp_path: Path)
         (folder / "shared_words.py").write_text(f"WORD = {name!r}\n")
         (folder / "later_words.py").write_text("WORD = '!'\n")
         assert await run(folder, code) == f"{name}!"
+
+
+def test_folders_come_first_on_the_path_for_blocks_that_may_overlap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    one, two = str((tmp_path / "one").resolve()), str((tmp_path / "two").resolve())
+    first, second = on_path(tmp_path / "one"), on_path(tmp_path / "two")
+    first.__enter__()
+    thread = threading.Thread(target=second.__enter__)  # a block may begin in one thread …
+    thread.start()
+    thread.join(5)
+    assert sys.path[:2] == [two, one]
+    first.__exit__(None, None, None)
+    assert sys.path[0] == two
+    second.__exit__(None, None, None)  # … and end in another
+    assert sys.path[-2:] == [one, two]
+    assert (sys.path.count(one), sys.path.count(two)) == (1, 1)
+
+
+async def test_a_source_may_lie_in_what_the_flow_includes(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "flow"
+    elsewhere.mkdir()
+    folder.mkdir()
+    (elsewhere / "greet.py").write_text(
+        "from promptflow.core import tool\nfrom words_beside import WORD\n"
+        "@tool\ndef greet(text: str): return WORD + text\n"
+    )
+    (elsewhere / "words_beside.py").write_text("WORD = 'oh '\n")
+    (folder / "flow.dag.yaml").write_text(
+        f"additional_includes: [../elsewhere/greet.py, ../elsewhere/words_beside.py]\n{TOP}"
+        "nodes:\n- {name: n, type: python, source: {type: code, path: greet.py},"
+        " inputs: {text: '${inputs.text}'}}\n"
+    )
+    flow = dag.load(folder)
+    assert python_body(flow, flow.nodes[0], CONNECTIONS).call(text="x") == "oh x"

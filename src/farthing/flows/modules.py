@@ -18,7 +18,7 @@ class FlowModules:
 
     def __init__(self, own_names: str) -> None:
         self._own_names = own_names
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._homes: set[str] = set()
         self._seen: set[str] = set()
         self._owners: dict[str, str] = {}
@@ -28,20 +28,23 @@ class FlowModules:
     def first(self, home: str) -> Iterator[None]:
         """The folder first on the import path, for the block, and the modules of other flows out of the way.
 
-        What the block imports stays. The folder stays at the end of the path with what the flow's code
-        added, for functions that import when they are called.
+        What the block imports stays, and so does what its code adds to the path. The folder goes to the end
+        of the path, for functions that import when they are called. Blocks may overlap, in any order and
+        in any threads; the last to begin comes first.
         """
         with self._lock:
-            before = list(sys.path)
             self._homes.add(home)
             self._look()
             self._change_to(home)
             sys.path.insert(0, home)
-            try:
-                yield
-            finally:
-                added = [each for each in sys.path if each not in before]
-                sys.path[:] = [*before, *dict.fromkeys(added)]
+        try:
+            yield
+        finally:
+            with self._lock:
+                if home in sys.path:
+                    sys.path.remove(home)
+                if home not in sys.path:
+                    sys.path.append(home)
 
     def _look(self) -> None:
         """Note whose the modules are that have come since the last look."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
 from farthing.flows.connections import Connections
 from farthing.flows.engine import Body
 from farthing.flows.graph import Flow, Node, Port, wrong
+from farthing.flows.includes import import_folders, located
 from farthing.flows.marks import PromptTemplate
 from farthing.flows.packages import package_tool
 from farthing.flows.parameters import Literals, Signature, is_left_out, signature_of
@@ -74,7 +76,7 @@ def _call(
 def _tool(flow: Flow, node: Node) -> _Tool:
     if node.source.kind == "code":
         try:
-            function = load_function(flow.folder, node.source.path or "", node.function)
+            function = _loaded(flow, node)
         except FlowFormatError as error:
             error.node = error.node or node.name
             raise
@@ -91,6 +93,16 @@ def _tool(flow: Flow, node: Node) -> _Tool:
             span=node.span,
         ) from error
     return _Tool(function=found.function, provider=found.provider, inputs=found.inputs)
+
+
+def _loaded(flow: Flow, node: Node) -> Callable[..., Any]:
+    file = located(flow, node.source.path or "")
+    with ExitStack() as path:
+        for folder in reversed(import_folders(flow)):
+            path.enter_context(on_path(folder))
+        if file.is_relative_to(flow.folder):
+            return load_function(flow.folder, str(file.relative_to(flow.folder)), node.function)
+        return load_function(file.parent, file.name, node.function)
 
 
 def _bound(
@@ -179,7 +191,7 @@ def _prompt_parameter(node: Node, signature: Signature) -> str | None:
 
 
 def _template(flow: Flow, node: Node) -> str:
-    path = flow.folder / (node.source.path or "")
+    path = located(flow, node.source.path or "")
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
