@@ -5,22 +5,28 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from farthing.core.errors import FlowFormatError, did_you_mean
-from farthing.flows.tool import is_node, marked_functions
+from farthing.flows import shim
+from farthing.flows.modules import FlowModules
+from farthing.flows.tool import ToolProvider, is_node, marked_functions
 
 #: Modules of our own name, so that two flows may each have a `tools.py`.
 _PREFIX = "farthing_flow_"
+_MODULES = FlowModules(_PREFIX)
 
 
 def load_module(folder: Path, path: str) -> ModuleType:
-    """Import a file of a flow. Raises FlowFormatError that says what in it failed, and where."""
+    """Import a file of a flow. Raises FlowFormatError that says what in it failed, and where.
+
+    It finds our `promptflow`; what its functions import later does so unless the package is installed.
+    """
     file = (folder / path).resolve()
     digest = blake2b(str(file).encode(), digest_size=6).hexdigest()
     name = f"{_PREFIX}{digest}_{file.stem}"
@@ -30,12 +36,18 @@ def load_module(folder: Path, path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with on_path(folder):
+        shim.install()
+        with on_path(folder), shim.active():
             spec.loader.exec_module(module)
     except SyntaxError as error:
         del sys.modules[name]
         raise FlowFormatError(
             f"This is not Python: {error.msg}.", path=error.filename or str(file), line=error.lineno
+        ) from error
+    except shim.UnsupportedImportError as error:
+        del sys.modules[name]
+        raise FlowFormatError(
+            error.message, hint=error.hint or None, path=str(file), line=_line(error, file)
         ) from error
     except ModuleNotFoundError as error:
         del sys.modules[name]
@@ -58,7 +70,8 @@ def load_module(folder: Path, path: str) -> ModuleType:
 def load_function(folder: Path, path: str, name: str | None = None) -> Callable[..., Any]:
     """The node of a file: the function of that name, else the one that is marked `@tool` or `@node`.
 
-    Raises FlowFormatError: none, several, or no such name.
+    It may be a method of a ToolProvider; see `provider_of`. Raises FlowFormatError: none, several, or no
+    such name.
     """
     module = load_module(folder, path)
     if name is not None:
@@ -71,7 +84,8 @@ def load_function(folder: Path, path: str, name: str | None = None) -> Callable[
                 path=str(folder / path),
             )
         return found  # type: ignore[no-any-return]
-    marked = marked_functions(module) or {k: v for k, v in vars(module).items() if is_node(v)}
+    marked = marked_functions(module) or _methods(module)
+    marked = marked or {key: thing for key, thing in vars(module).items() if is_node(thing)}
     if len(marked) == 1:
         return next(iter(marked.values()))
     if marked:
@@ -87,15 +101,31 @@ def load_function(folder: Path, path: str, name: str | None = None) -> Callable[
     )
 
 
-@contextmanager
-def on_path(folder: Path) -> Iterator[None]:
-    """The folder first on the import path, for the block; modules of ours stay imported."""
-    entry = str(folder.resolve())
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        sys.path.remove(entry)
+def provider_of(function: Callable[..., Any]) -> type[ToolProvider] | None:
+    """The class whose method a function is, when the class is a ToolProvider of its module."""
+    owner, _, method = getattr(function, "__qualname__", "").rpartition(".")
+    module = sys.modules.get(getattr(function, "__module__", ""))
+    found = getattr(module, owner, None) if owner else None
+    is_provider = isinstance(found, type) and issubclass(found, ToolProvider)
+    return found if is_provider and hasattr(found, method) else None
+
+
+def _methods(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """The marked methods of the tool providers that the module defines."""
+    return {
+        f"{kind.__name__}.{key}": thing
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, ToolProvider)
+        and kind.__module__ == module.__name__
+        for key, thing in vars(kind).items()
+        if is_node(thing)
+    }
+
+
+def on_path(folder: Path) -> AbstractContextManager[None]:
+    """The folder first on the import path, for the block; see `FlowModules.first`."""
+    return _MODULES.first(str(folder.resolve()))
 
 
 def _line(error: BaseException, file: Path) -> int | None:

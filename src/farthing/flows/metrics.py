@@ -1,0 +1,32 @@
+"""What aggregations measure: `log_metric` of prompt flow, read by whoever runs the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+Metrics = dict[str, float]
+
+_METRICS: ContextVar[Metrics | None] = ContextVar("farthing_flow_metrics", default=None)
+
+
+def log_metric(key: str, value: float, variant_id: str | None = None) -> None:
+    """Keep a metric for the run; the last value of a key counts. Outside of a run it goes nowhere.
+
+    variant_id: of the old kind of runs with several variants; the key then ends in `.<variant_id>`.
+    """
+    metrics = _METRICS.get()
+    if metrics is not None:
+        metrics[f"{key}.{variant_id}" if variant_id else key] = value
+
+
+@contextmanager
+def collecting() -> Iterator[Metrics]:
+    """The metrics that are logged in the block, in threads with a copy of its context too."""
+    metrics: Metrics = {}
+    token = _METRICS.set(metrics)
+    try:
+        yield metrics
+    finally:
+        _METRICS.reset(token)

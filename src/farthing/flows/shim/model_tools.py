@@ -1,0 +1,221 @@
+"""Prompt flow's tools for models, as Python code and package nodes call them: chat, completion, embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from farthing.flows import direct
+from farthing.flows.chat import ROLES, Message, parse_chat
+from farthing.flows.connection_types import (
+    AzureOpenAIConnection,
+    Connection,
+    OpenAIConnection,
+    ServerlessConnection,
+)
+from farthing.flows.images import Image
+from farthing.flows.marks import PromptTemplate
+from farthing.flows.prompts import chat_lists, render, with_pictures_apart
+from farthing.flows.requests import (
+    Api,
+    RequestFormatError,
+    Vendor,
+    chat_body,
+    completion_body,
+    parameter_names,
+)
+from farthing.flows.tool import ToolProvider, node
+
+_CHAT, _COMPLETIONS, _EMBEDDINGS = "chat/completions", "completions", "embeddings"
+
+
+class AzureOpenAI(ToolProvider):
+    """The models of one connection to Azure."""
+
+    def __init__(self, connection: AzureOpenAIConnection) -> None:
+        self.connection = connection
+
+    @node
+    def chat(self, prompt: PromptTemplate, deployment_name: str, **values: Any) -> Any:
+        """See `chat`."""
+        return chat(self.connection, "AzureOpenAI", prompt, deployment_name, values)
+
+    @node
+    def completion(self, prompt: PromptTemplate, deployment_name: str, **values: Any) -> Any:
+        """See `completion`."""
+        return completion(self.connection, "AzureOpenAI", prompt, deployment_name, values)
+
+
+class OpenAI(ToolProvider):
+    """The models of one connection to OpenAI."""
+
+    def __init__(self, connection: OpenAIConnection) -> None:
+        self.connection = connection
+
+    @node
+    def chat(self, prompt: PromptTemplate, model: str = "", **values: Any) -> Any:
+        """See `chat`."""
+        return chat(self.connection, "OpenAI", prompt, model, values)
+
+    @node
+    def completion(self, prompt: PromptTemplate, model: str = "", **values: Any) -> Any:
+        """See `completion`."""
+        return completion(self.connection, "OpenAI", prompt, model, values)
+
+
+class AzureVision(ToolProvider):
+    """Chats about images with models of one connection to Azure."""
+
+    def __init__(self, connection: AzureOpenAIConnection) -> None:
+        self.connection = connection
+
+    @node
+    def chat(self, prompt: PromptTemplate, deployment_name: str, **values: Any) -> Any:
+        """See `chat_about_images`."""
+        return chat_about_images(self.connection, prompt, deployment_name, values)
+
+
+class OpenAIVision(ToolProvider):
+    """Chats about images with models of one connection to OpenAI."""
+
+    def __init__(self, connection: OpenAIConnection) -> None:
+        self.connection = connection
+
+    @node
+    def chat(
+        self, prompt: PromptTemplate, model: str = "gpt-4-vision-preview", **values: Any
+    ) -> Any:
+        """See `chat_about_images`."""
+        return chat_about_images(self.connection, prompt, model, values)
+
+
+def chat(
+    connection: Connection, vendor: Vendor, prompt: str, model: str, values: dict[str, Any]
+) -> Any:
+    """The answer's text; its whole message when functions or tools were offered; pieces when streaming.
+
+    values: parameters of the API, all others are the template's.
+    """
+    given, rest = _divided("chat", vendor, values)
+    pictures = rest.pop("images", None) or []
+    text = render(prompt, chat_lists(rest) if vendor == "AzureOpenAI" else rest)
+    body = chat_body(vendor, model, parse_chat(text, pictures), given)
+    return _chat(connection, body, wants_message=bool(given.get("tools") or given.get("functions")))
+
+
+def chat_about_images(
+    connection: Connection, prompt: str, model: str, values: dict[str, Any]
+) -> Any:
+    """As `chat`, with the images among the values put where the template names them."""
+    taken = ("temperature", "top_p", "stream", "stop", "max_tokens", "seed", "detail",
+             "presence_penalty", "frequency_penalty")  # fmt: skip
+    given = {name: value for name, value in values.items() if name in taken}
+    rest = {name: value for name, value in values.items() if name not in taken}
+    text = render(with_pictures_apart(prompt), chat_lists(rest))
+    messages: list[Message] = parse_chat(text, list(_pictures(rest)))
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": messages,
+        "temperature": given.get("temperature", 1.0),
+        "top_p": given.get("top_p", 1.0),
+        "n": 1,
+        "stream": bool(given.get("stream")),
+        "presence_penalty": given.get("presence_penalty", 0),
+        "frequency_penalty": given.get("frequency_penalty", 0),
+    }
+    if given.get("stop"):
+        body["stop"] = given["stop"]
+    for name in ("max_tokens", "seed"):
+        if given.get(name) is not None:
+            body[name] = given[name]
+    return _chat(connection, body)
+
+
+def completion(
+    connection: Connection, vendor: Vendor, prompt: str, model: str, values: dict[str, Any]
+) -> Any:
+    """The text that goes on from the prompt; pieces of it when streaming."""
+    given, rest = _divided("completion", vendor, values)
+    body = completion_body(model, render(prompt, rest), given)
+    if body["stream"]:
+        events = direct.stream(connection, _COMPLETIONS, body)
+        return (each["choices"][0].get("text") or "" for each in events if each.get("choices"))
+    return direct.ask(connection, _COMPLETIONS, body)["choices"][0].get("text", "")
+
+
+@node
+def embedding(
+    connection: AzureOpenAIConnection | OpenAIConnection | ServerlessConnection,
+    input: str,  # noqa: A002 -- the name that flows give it
+    deployment_name: str = "",
+    model: str = "text-embedding-ada-002",
+) -> list[float]:
+    """The vector of a text."""
+    body: dict[str, Any] = {"input": input, "model": model}
+    if isinstance(connection, AzureOpenAIConnection):
+        body["model"] = deployment_name
+    elif isinstance(connection, ServerlessConnection):
+        body.update(input=[input], encoding_format="float")
+    vector: list[float] = direct.ask(connection, _EMBEDDINGS, body)["data"][0]["embedding"]
+    return vector
+
+
+def parsed(
+    chat_str: str,
+    images: list[Any] | None = None,
+    valid_roles: list[str] | None = None,
+    image_detail: str = "auto",
+    **_told: Any,
+) -> list[Message]:
+    """The messages of a rendered prompt. Raises RequestFormatError for roles that chats do not have."""
+    unknown = [role for role in valid_roles or () if role not in ROLES]
+    if unknown:
+        raise RequestFormatError(
+            f"Chats have no role '{unknown[0]}'.", hint=f"They have: {', '.join(ROLES)}."
+        )
+    return parse_chat(chat_str, images or [], detail=image_detail)
+
+
+def rendered(
+    template_content: str,
+    trim_blocks: bool = True,
+    keep_trailing_newline: bool = True,
+    **values: Any,
+) -> str:
+    """The template with its values; blocks are trimmed and the last newline kept, as prompts are."""
+    values.pop("escape_dict", None)
+    return render(template_content, values)
+
+
+def _chat(connection: Connection, body: dict[str, Any], *, wants_message: bool = False) -> Any:
+    if body["stream"]:
+        return _pieces(direct.stream(connection, _CHAT, body))
+    message = direct.ask(connection, _CHAT, body)["choices"][0].get("message") or {}
+    return message if wants_message else message.get("content", "")
+
+
+def _pieces(events: Iterator[Any]) -> Iterator[str]:
+    for event in events:
+        for choice in (event.get("choices") or ())[:1]:
+            piece = (choice.get("delta") or {}).get("content")
+            if piece:
+                yield piece
+
+
+def _divided(
+    api: Api, vendor: Vendor, values: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    names = parameter_names(api, vendor)
+    given = {name: value for name, value in values.items() if name in names}
+    return given, {name: value for name, value in values.items() if name not in names}
+
+
+def _pictures(value: Any) -> Iterator[Image]:
+    if isinstance(value, Image):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _pictures(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _pictures(each)

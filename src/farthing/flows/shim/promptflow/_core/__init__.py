@@ -1,0 +1,1 @@
+"""`promptflow._core`: private there, and imported all the same by older tools."""
