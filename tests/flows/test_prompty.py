@@ -171,9 +171,10 @@ async def test_leaving_a_plain_stream_early_ends_the_call(tmp_path: Path) -> Non
 
 async def test_a_plain_call_on_the_gateways_own_loop_is_refused(tmp_path: Path) -> None:
     async with world(tmp_path, {"a": []}) as it:
-        with ambient.line(Models(it.gateway, LOCAL), Spent(), SystemClock()):
-            with pytest.raises(FlowError, match="AsyncPrompty"):
-                Prompty.load(prompty(tmp_path))(question="?")
+        loaded = Prompty.load(prompty(tmp_path))
+        line = ambient.line(Models(it.gateway, LOCAL), Spent(), SystemClock())
+        with line, pytest.raises(FlowError, match="AsyncPrompty"):
+            loaded(question="?")
 
 
 def test_missing_inputs_are_listed_together(tmp_path: Path) -> None:
