@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError
 from farthing.flows import ambient
 from farthing.flows.answers import AnswerFormatError
-from farthing.flows.configuration import AzureOpenAIModelConfiguration
 from farthing.flows.models import Models, Spent
 from farthing.flows.prompty import AsyncPrompty, Prompty, PromptyModelError
 from farthing.flows.promptyflow import PromptyFlow
@@ -224,7 +224,13 @@ def test_the_model_is_merged_at_every_depth(tmp_path: Path) -> None:
     path = prompty(tmp_path)
     file = Prompty.load(path, model={"parameters": {"max_tokens": 5}}).file
     assert file.parameters == {"temperature": 0.2, "max_tokens": 5}
-    made = AzureOpenAIModelConfiguration(azure_deployment="other", connection="c")
+
+    @dataclass
+    class AzureOpenAIModelConfiguration:
+        azure_deployment: str
+        connection: str
+
+    made = AzureOpenAIModelConfiguration("other", "c")
     file = Prompty.load(path, model={"configuration": made}).file
     assert (file.model, file.configuration["connection"]) == ("other", "c")
     assert file.parameters == {"temperature": 0.2}

@@ -53,8 +53,11 @@ def make(
         )
     values = {key: given[key] for key in unknown}
     for each in parameters:
-        value = given.get(each.input.name, each.input.default)
-        values[each.input.name] = _typed(each, value, connections)
+        is_given = each.input.name in given
+        value = given[each.input.name] if is_given else each.input.default
+        if value is not None or (is_given and not each.takes_none):
+            value = _typed(each, value, connections)
+        values[each.input.name] = value
     try:
         return kind(**values)
     except FarthingError:
@@ -70,8 +73,6 @@ def make(
 
 def _typed(parameter: Parameter, value: Any, connections: ConnectionSource | None) -> Any:
     kind, name = parameter.input.kind, parameter.input.name
-    if value is None and parameter.takes_none:
-        return None
     if kind.endswith(CONFIGURATION):
         return _configuration(parameter, value, connections)
     if kind.endswith(CONNECTION):

@@ -6,15 +6,17 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowFormatError, FlowInputError, did_you_mean
 from farthing.flows import dag, flexfile, promptyfile
-from farthing.flows.flexinit import ConnectionSource
 from farthing.flows.models import Models
 from farthing.flows.prompty import Prompty
 from farthing.flows.runnable import Runnable
+
+if TYPE_CHECKING:
+    from farthing.flows.connections import Connections
 
 Kind = Literal["dag", "flex", "prompty"]
 #: Files that make a folder a flow.
@@ -32,7 +34,7 @@ def open_flow(
     path: str | os.PathLike[str] | Callable[..., Any],
     *,
     models: Models,
-    connections: ConnectionSource,
+    connections: Connections,
     clock: Clock,
     variant: str | None = None,
     init: Mapping[str, Any] | None = None,
@@ -106,7 +108,7 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
     )
 
 
-def set_environment(environment: Mapping[str, str], connections: ConnectionSource) -> None:
+def set_environment(environment: Mapping[str, str], connections: Connections) -> None:
     """Set what a flow's file says of the environment; `${connection.key}` takes it from a connection.
 
     Raises FlowFormatError, ConnectionMissingError.
@@ -128,7 +130,7 @@ def set_environment(environment: Mapping[str, str], connections: ConnectionSourc
 
 
 def _open_dag(
-    file: Path, connections: ConnectionSource, variant: str | None, given: dict[str, Any]
+    file: Path, connections: Connections, variant: str | None, given: dict[str, Any]
 ) -> Runnable:
     from farthing.flows.dagflow import DagFlow
 
@@ -146,7 +148,7 @@ def _open_dag(
 
 def _open_object(
     source: Path | Callable[..., Any],
-    connections: ConnectionSource,
+    connections: Connections,
     init: Mapping[str, Any] | None,
     is_streaming: bool,
     given: dict[str, Any],

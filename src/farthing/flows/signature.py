@@ -10,9 +10,10 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from farthing.core.errors import FlowFormatError
-from farthing.flows.graph import Input, Output, Span
+from farthing.core.errors import FlowFormatError, FlowInputError
+from farthing.flows.graph import Input, Output, Span, wrong
 from farthing.flows.tool import parameters_of
+from farthing.flows.values import coerce
 
 _EMPTY = inspect.Parameter.empty
 _KINDS: dict[Any, str] = {
@@ -52,7 +53,9 @@ def parameters(
         default = told.get("default")
         # Prompt flow writes "" for a default that only the code knows.
         is_default_told = default is not None and default != ""
-        if not is_default_told:
+        if is_default_told:
+            default = _default(each.name, told, default, span(each.name))
+        else:
             default = None if each.default is _EMPTY else each.default
         if each.kind is inspect.Parameter.POSITIONAL_ONLY:
             raise FlowFormatError(
@@ -140,6 +143,17 @@ def _bare(hint: Any) -> Any:
         left = [each for each in inner if each is not type(None)]
         return _bare(left[0]) if len(left) == 1 else hint
     return hint
+
+
+def _default(name: str, told: Mapping[str, Any], default: Any, span: Span) -> Any:
+    """A default of the flow file, of the type that the file says. Raises FlowFormatError."""
+    kind = str(told.get("type") or "")
+    try:
+        return coerce(kind, default, name=name)
+    except FlowInputError as error:
+        raise wrong(
+            f"'{name}' has a default that is no {kind}.", hint=error.hint, field=name, span=span
+        ) from None
 
 
 def _choices(hint: Any) -> tuple[object, ...]:
