@@ -158,6 +158,18 @@ async def test_plain_functions_see_the_callers_context_variables() -> None:
     assert result.outputs == {"out": "mine"}
 
 
+async def test_awaited_functions_behind_plain_ones_see_them_too() -> None:
+    variable = contextvars.ContextVar("variable", default="none")
+    variable.set("mine")
+
+    async def told(before: object) -> str:
+        return variable.get()
+
+    made = flow(node("a"), node("b", before="${a.output}"), out="${b.output}")
+    result = await run(made, {"a": lambda: 1, "b": told}, x=0)
+    assert result.outputs == {"out": "mine"}
+
+
 async def test_aggregations_get_lists_over_the_lines_that_were_completed() -> None:
     it = flow(
         node("a", x="${inputs.x}"),

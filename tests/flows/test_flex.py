@@ -129,6 +129,10 @@ async def test_dicts_dataclasses_and_plain_values_are_outputs(it: World) -> None
         line = await flow.run({"x": "1"})
         assert line.outputs == {"left": "1", "right": "ab"}
         assert line.values == {"pair": Pair("1", "ab")}
+        assert not line.is_bare
+    async with opened(lambda x: x, it) as flow:
+        assert (await flow.run({"x": 1})).is_bare
+        assert not (await flow.run({"x": {"output": 1}})).is_bare
 
 
 async def test_generators_of_each_kind_are_joined_or_stay(it: World) -> None:
@@ -404,7 +408,7 @@ async def test_what_an_aggregation_returns_are_the_metrics(it: World) -> None:
         lines = [await flow.run({"x": x}) for x in (1, "no number", 2)]
         with metrics.collecting() as found:
             result = await flow.aggregate(lines)
-    assert found == {"sum": 5}
+    assert found == result.metrics == {"sum": 5}
     assert result.values == {"__aggregate__": {"sum": 5}}
 
 

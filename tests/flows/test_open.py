@@ -138,3 +138,34 @@ async def test_a_graph_is_opened(tmp_path: Path, given: dict[str, Any]) -> None:
     flow = open_flow(tmp_path, **given)
     assert (await flow.run({})).outputs == {}
     await flow.aclose()
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("farthing.flows.python") is None, reason="flows/python.py is not here"
+)
+async def test_a_prompty_in_a_node_of_a_graph_uses_the_account_of_the_flow(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    write(
+        tmp_path,
+        chat__prompty=FRONT + BODY,
+        ask__py="from pathlib import Path\n"
+        "from promptflow.core import Prompty, tool\n"
+        "@tool\n"
+        "def ask(q: str):\n"
+        "    return Prompty.load(Path(__file__).parent / 'chat.prompty')(question=q)\n",
+    )
+    (tmp_path / "flow.dag.yaml").write_text(
+        "inputs: {q: {type: string}}\n"
+        "outputs: {a: {type: string, reference: '${ask.output}'}}\n"
+        "nodes:\n"
+        "- name: ask\n"
+        "  type: python\n"
+        "  source: {type: code, path: ask.py}\n"
+        "  inputs: {q: '${inputs.q}'}\n"
+    )
+    flow = open_flow(tmp_path, **given)
+    line = await flow.run({"q": "2+2?"})
+    assert (line.error, line.outputs) == (None, {"a": "Four"})
+    assert flow.spent.calls == 1
+    await flow.aclose()

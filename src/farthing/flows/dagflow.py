@@ -12,6 +12,7 @@ from farthing.flows.connections import Connections
 from farthing.flows.engine import LINE_TIMEOUT_S, THREADS, Body, Engine, LineResult, Plan
 from farthing.flows.graph import Flow, Node
 from farthing.flows.llm import Llm, prompt_body
+from farthing.flows.metrics import collecting, log_metric
 from farthing.flows.models import Models, Spent
 from farthing.flows.python import python_body
 from farthing.flows.requests import Vendor
@@ -59,8 +60,12 @@ class DagFlow:
 
     async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
         """See `Runnable.aggregate`."""
-        with ambient.line(self._models, self._called, self._clock):
-            return await self._engine.aggregate(self._plan, lines)
+        with ambient.line(self._models, self._called, self._clock), collecting() as metrics:
+            result = await self._engine.aggregate(self._plan, lines)
+        result.metrics = dict(metrics)
+        for name, value in metrics.items():
+            log_metric(name, value)  # for those who collect around this
+        return result
 
     async def aclose(self) -> None:
         """See `Runnable.aclose`."""

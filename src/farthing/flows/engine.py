@@ -62,15 +62,19 @@ class LineResult(msgspec.Struct, kw_only=True):
     """A line that was run. error None: `outputs` is whole. values: what each node returned.
 
     bypassed: the nodes whose condition was not met, and those that had nothing but these to go on.
+    metrics: what was logged, by name; of the nodes behind all lines.
+    is_bare: the flow returned one value that is no dict; it is the output `output`.
     """
 
     inputs: dict[str, Any]
     outputs: dict[str, Any] = {}
     values: dict[str, Any] = {}
+    metrics: dict[str, float] = {}
     bypassed: frozenset[str] = frozenset()
     traces: list[Trace] = []
     warnings: list[str] = []
     error: FarthingError | None = None
+    is_bare: bool = False
 
 
 class _Step(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -330,7 +334,9 @@ class _Line:
         """Begin these; on the loop."""
         for step in ready:
             if step.body.is_async:
-                task = self._loop.create_task(self._run_waiting(step))
+                # Behind a thread's function the current context is no line's.
+                work = self._run_waiting(step)
+                task = self._loop.create_task(work, context=self._context.copy())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             else:

@@ -94,6 +94,9 @@ class FlexFlow:
             else:
                 result.values = {self.flow.name: outcome.value}
                 result.outputs = _mapping(outcome.value)
+                result.is_bare = not isinstance(outcome.value, dict) and not _is_record(
+                    outcome.value
+                )
         result.traces = [self._trace(started_s, result.error)]
         return result
 
@@ -277,11 +280,16 @@ def _untyped(taken: Input) -> Input:
     return msgspec.structs.replace(taken, kind="")
 
 
+def _is_record(value: Any) -> bool:
+    """Whether it is an object of a dataclass."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
 def _mapping(value: Any) -> dict[str, Any]:
     """What a line returned, as outputs by name."""
     if isinstance(value, dict):
         return value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if _is_record(value):
         return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     return {"output": value}
 
@@ -291,6 +299,7 @@ def _log_metrics(result: LineResult, found: Mapping[str, Any]) -> None:
 
     for name, value in found.items():
         if isinstance(value, int | float):
+            result.metrics[str(name)] = value
             log_metric(str(name), value)
         else:
             kind = type(value).__name__

@@ -62,9 +62,8 @@ def make(
         return kind(**values)
     except FarthingError:
         raise
-    except (
-        Exception
-    ) as error:  # border: the user's class; its message may hold a secret of the values
+    except Exception as error:  # border: the user's class
+        # Its message may hold a secret of the values, so only its type is told.
         raise FlowError(
             f"Making '{name}' failed with {type(error).__name__}.",
             hint="Look at its __init__, and at the init values.",

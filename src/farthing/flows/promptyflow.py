@@ -78,7 +78,8 @@ class PromptyFlow:
                 result.error = told
             else:
                 result.values = {self.flow.name: value}
-                result.outputs = value if isinstance(value, dict) else {"output": value}
+                result.is_bare = not isinstance(value, dict)
+                result.outputs = {"output": value} if result.is_bare else value
         status = "ok" if result.error is None else "failed"
         result.traces = [
             Trace(
