@@ -7,10 +7,12 @@ from typing import Any
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowFormatError
+from farthing.flows import ambient
 from farthing.flows.connections import Connections
 from farthing.flows.engine import LINE_TIMEOUT_S, THREADS, Body, Engine, LineResult, Plan
 from farthing.flows.graph import Flow, Node
 from farthing.flows.llm import Llm, prompt_body
+from farthing.flows.metrics import collecting, log_metric
 from farthing.flows.models import Models, Spent
 from farthing.flows.python import python_body
 from farthing.flows.requests import Vendor
@@ -35,24 +37,35 @@ class DagFlow:
         self._connections = connections
         self._clock = clock
         self._llms: list[Llm] = []
+        self._called = Spent()  # by prompties that its functions call
         self._engine = Engine(clock, threads=threads, line_timeout_s=line_timeout_s)
         self._plan = Plan(flow, {node.name: self._body(node) for node in flow.nodes})
 
     @property
     def spent(self) -> Spent:
-        """What its LLM nodes have cost so far."""
+        """What its LLM nodes, and the prompties of its functions, have cost so far."""
         total = Spent()
+        total.add(self._called)
         for llm in self._llms:
             total.add(llm.spent)
         return total
 
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`."""
-        return await self._engine.run(self._plan, inputs, number=number)
+        with ambient.line(self._models, self._called, self._clock) as here:
+            result = await self._engine.run(self._plan, inputs, number=number)
+            if result.error is not None:
+                here.close()  # a function that still waits for a model is told
+        return result
 
     async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
         """See `Runnable.aggregate`."""
-        return await self._engine.aggregate(self._plan, lines)
+        with ambient.line(self._models, self._called, self._clock), collecting() as metrics:
+            result = await self._engine.aggregate(self._plan, lines)
+        result.metrics = dict(metrics)
+        for name, value in metrics.items():
+            log_metric(name, value)  # for those who collect around this
+        return result
 
     async def aclose(self) -> None:
         """See `Runnable.aclose`."""

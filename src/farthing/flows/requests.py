@@ -20,6 +20,8 @@ _COMMON = (
 )  # fmt: skip
 _CHAT = (*_COMMON, "response_format", "functions", "function_call", "tools", "tool_choice", "seed")
 _COMPLETION = (*_COMMON, "suffix", "logprobs", "echo", "best_of")
+#: Arguments of a vendor's client that are no part of a body.
+_CLIENT_ONLY = ("extra_headers", "extra_query", "extra_body", "timeout")
 
 
 class RequestFormatError(FlowError):
@@ -105,6 +107,30 @@ def completion_body(model: str, prompt: str, given: Mapping[str, Any]) -> dict[s
     for name in ("presence_penalty", "frequency_penalty"):
         if given.get(name) is not None:
             body[name] = _number(given, name, 0.0)
+    return body
+
+
+def prompty_body(
+    api: Api, model: str, prompt: str | list[dict[str, Any]], parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The body of a prompty's request: its parameters as they are written, and no others.
+
+    prompt: the messages of a chat, the text of a completion. Raises RequestFormatError.
+    """
+    body = {name: value for name, value in parameters.items() if name not in _CLIENT_ONLY}
+    body.update(parameters.get("extra_body") or {})
+    body["model"] = model
+    body["prompt" if api == "completion" else "messages"] = prompt
+    if "tools" in body:
+        if body["tools"] == []:
+            raise _wrong("tools", "is empty", "at least one tool, or leave it out")
+        _check_tools(body["tools"])
+        body["tool_choice"] = _tool_choice(body.get("tool_choice"))
+    elif "functions" in body:
+        if body["functions"] == []:
+            raise _wrong("functions", "is empty", "at least one function, or leave it out")
+        _check_functions(body["functions"], "functions")
+        body["function_call"] = _function_call(body.get("function_call"))
     return body
 
 

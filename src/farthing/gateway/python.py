@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -168,6 +169,11 @@ class Client:
                 is_simulated=call.head.is_simulated,
             )
 
+    @property
+    def gateway(self) -> Gateway:
+        """The gateway that it opened. Raises ConfigError when it is not open."""
+        return self._open()
+
     def _open(self) -> Gateway:
         if self._gateway is None:
             raise ConfigError(
@@ -236,18 +242,18 @@ class _Background:
     """One client on one event loop in a thread, for callers without a loop."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="farthing", daemon=True)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="farthing", daemon=True)
         self._thread.start()
         self.client = self.run(Client().__aenter__())
         atexit.register(self.close)
 
     def run(self, work: Coroutine[object, object, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def close(self) -> None:
         self.run(self.client.__aexit__())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
 
 
@@ -267,6 +273,21 @@ class _Default:
 
 
 _DEFAULT = _Default()
+
+
+@dataclass(frozen=True)
+class Background:
+    """The client behind `farthing.chat`. loop: its own, in a thread; the gateway works on it alone."""
+
+    gateway: Gateway
+    caller: Caller
+    loop: asyncio.AbstractEventLoop
+
+
+def background() -> Background:
+    """The client that `chat` and its neighbours use, opened on first use: for rooms above."""
+    opened = _DEFAULT.get()
+    return Background(opened.client.gateway, _SELF, opened.loop)
 
 
 def chat(

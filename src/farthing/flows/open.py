@@ -1,0 +1,180 @@
+"""Opens a flow of any kind: a DAG, a flex flow, a prompty; a folder or a file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from farthing.base.clock import Clock
+from farthing.core.errors import FlowFormatError, FlowInputError, did_you_mean
+from farthing.flows import dag, flexfile, promptyfile
+from farthing.flows.models import Models
+from farthing.flows.prompty import Prompty
+from farthing.flows.runnable import Runnable
+
+if TYPE_CHECKING:
+    from farthing.flows.connections import Connections
+
+Kind = Literal["dag", "flex", "prompty"]
+#: Files that make a folder a flow.
+_FILES: dict[str, Kind] = {
+    dag.FILE: "dag",
+    "flow.dag.yml": "dag",
+    flexfile.FILE: "flex",
+    "flow.flex.yml": "flex",
+}
+_VARIANT = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
+_CONNECTION_VALUE = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
+
+
+def open_flow(
+    path: str | os.PathLike[str] | Callable[..., Any],
+    *,
+    models: Models,
+    connections: Connections,
+    clock: Clock,
+    variant: str | None = None,
+    init: Mapping[str, Any] | None = None,
+    is_streaming: bool = False,
+    **limits: Any,
+) -> Runnable:
+    """Open what is at `path`, or a function, class, object or Prompty that is passed straight.
+
+    variant: `${node.variant}`, of a DAG. init: of a flex class; of a prompty what to change in its front
+    matter. is_streaming: generators in the results of flex flows and prompties stay generators. limits:
+    `threads`, `line_timeout_s`. The variables that the flow's file sets are set in this process. Raises
+    FlowFormatError, FlowInputError, ConnectionMissingError.
+    """
+    given: dict[str, Any] = {"models": models, "clock": clock, **limits}
+    if not isinstance(path, str | os.PathLike):
+        if variant:
+            raise _no_variants("A function or a prompty object")
+        return _open_object(path, connections, init, is_streaming, given)
+    file = Path(path)
+    kind, file = find_flow(file)
+    if kind == "dag":
+        if init:
+            raise FlowInputError(
+                f"{file} is a graph of nodes, which takes no init values.",
+                hint="Leave init away; give the values as inputs.",
+            )
+        return _open_dag(file, connections, variant, given)
+    if variant:
+        raise _no_variants(str(file))
+    if kind == "prompty":
+        return _open_object(file, connections, init, is_streaming, given)
+    set_environment(flexfile.load(file).environment, connections)
+    return _open_object(file, connections, init, is_streaming, given)
+
+
+def find_flow(path: Path) -> tuple[Kind, Path]:
+    """Which kind of flow is at a path, and its file. Raises FlowFormatError for anything else."""
+    if path.is_file():
+        if path.suffix == promptyfile.SUFFIX:
+            return "prompty", path
+        if path.suffix in (".yaml", ".yml"):
+            # A flex flow's file may have any name; a graph's too.
+            is_flex = path.stem.endswith(".flex") or "entry" in _keys(path)
+            return ("flex" if is_flex else "dag"), path
+        raise FlowFormatError(
+            "This is no flow.",
+            hint="A flow is a flow.dag.yaml, a flow.flex.yaml, a .prompty file, or a folder with one of them.",
+            path=str(path),
+        )
+    if not path.is_dir():
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise FlowFormatError(
+            "There is no such file or folder.", hint=did_you_mean(path.name, beside), path=str(path)
+        )
+    found = [path / name for name in _FILES if (path / name).is_file()]
+    if not found:
+        found = sorted(path.glob(f"*{promptyfile.SUFFIX}"))
+    if len(found) == 1:
+        return _FILES.get(found[0].name, "prompty"), found[0]
+    if found:
+        names = ", ".join(each.name for each in found)
+        raise FlowFormatError(
+            f"This folder has more than one flow: {names}.",
+            hint=f"Name one of them, e.g. {found[0]}.",
+            path=str(path),
+        )
+    raise FlowFormatError(
+        "There is no flow in this folder.",
+        hint="It should have a flow.dag.yaml, a flow.flex.yaml or one .prompty file.",
+        path=str(path),
+    )
+
+
+def set_environment(environment: Mapping[str, str], connections: Connections) -> None:
+    """Set what a flow's file says of the environment; `${connection.key}` takes it from a connection.
+
+    Raises FlowFormatError, ConnectionMissingError.
+    """
+    for name, value in environment.items():
+        found = _CONNECTION_VALUE.fullmatch(value)
+        if found is None:
+            os.environ[name] = value
+            continue
+        connection = connections.get(found[1])
+        told = getattr(connection, found[2], None)
+        if told is None:
+            raise FlowFormatError(
+                f"The environment variable {name} is '{value}', and '{found[1]}' has no '{found[2]}'.",
+                hint="Name a field of the connection, e.g. api_base.",
+                field=f"environment_variables.{name}",
+            )
+        os.environ[name] = str(told)
+
+
+def _open_dag(
+    file: Path, connections: Connections, variant: str | None, given: dict[str, Any]
+) -> Runnable:
+    from farthing.flows.dagflow import DagFlow
+
+    flow = dag.load(file)
+    if variant:
+        found = _VARIANT.fullmatch(variant)
+        if found is None:
+            raise FlowInputError(
+                f"The variant '{variant}' cannot be read.", hint="Write ${node.variant}."
+            )
+        flow = flow.with_variant(found[1], found[2])
+    set_environment(flow.environment, connections)
+    return DagFlow(flow, connections=connections, **given)
+
+
+def _open_object(
+    source: Path | Callable[..., Any],
+    connections: Connections,
+    init: Mapping[str, Any] | None,
+    is_streaming: bool,
+    given: dict[str, Any],
+) -> Runnable:
+    # Each kind is imported when it is opened: a command that runs a graph pays for a graph.
+    given = {**given, "init": init, "is_streaming": is_streaming}
+    if isinstance(source, Prompty) or (
+        isinstance(source, Path) and source.suffix == promptyfile.SUFFIX
+    ):
+        from farthing.flows.promptyflow import PromptyFlow
+
+        given.pop("threads", None)  # it has no functions to run
+        return PromptyFlow(source, **given)
+    from farthing.flows.flex import FlexFlow
+
+    return FlexFlow(source, connections=connections, **given)
+
+
+def _no_variants(what: str) -> FlowInputError:
+    return FlowInputError(
+        f"{what} has no variants.",
+        hint="Only nodes of a flow.dag.yaml have them; leave variant away.",
+    )
+
+
+def _keys(path: Path) -> list[str]:
+    from farthing.flows import yaml
+
+    return [str(key) for key in yaml.read(path)]
