@@ -165,7 +165,7 @@ def check(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
 @json_option
 def new(path: Path, kind: str, model: str | None, as_json: bool) -> None:
     """Write a small flow into a new folder PATH, ready to be tried."""
-    from farthing.cli.flow_starters import write_starter
+    from farthing.cli.flow_starters import how_to_try, write_starter
 
     made = write_starter(path, kind, model or _model_here())
     if as_json:
@@ -173,8 +173,7 @@ def new(path: Path, kind: str, model: str | None, as_json: bool) -> None:
         return
     for file in made:
         click.echo(str(file))
-    what = path / "ask.prompty" if kind == "prompty" else path
-    note(f"Try it: farthing flow test {what}" + (" --interactive" if kind == "chat" else ""))
+    note(f"Try it: farthing flow test {how_to_try(path, kind)}")
 
 
 def _model_here() -> str:

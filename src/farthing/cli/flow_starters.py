@@ -8,12 +8,12 @@ from farthing.core.errors import FlowError
 
 _HEAD = "$schema: https://azuremlschemas.azureedge.net/promptflow/latest/Flow.schema.json\n"
 
+# Inputs have no defaults: a default would count before a column of the data of the same name.
 _ASK_DAG = (
     _HEAD
     + """inputs:
   question:
     type: string
-    default: What is a farthing?
 outputs:
   answer:
     type: string
@@ -99,10 +99,8 @@ _EVALUATION_DAG = (
     + """inputs:
   answer:
     type: string
-    default: Paris
   truth:
     type: string
-    default: paris
 outputs:
   grade:
     type: string
@@ -215,6 +213,14 @@ _STARTERS: dict[str, dict[str, str]] = {
     },
     "prompty": {"ask.prompty": _PROMPTY, "data.jsonl": _ASK_DATA},
 }
+
+
+def how_to_try(folder: Path, kind: str) -> str:
+    """What to write behind `flow test` to try a starter."""
+    if kind == "chat":
+        return f"{folder} --interactive"
+    what = folder / "ask.prompty" if kind == "prompty" else folder
+    return f"{what} --inputs {folder / 'data.jsonl'}"
 
 
 def write_starter(

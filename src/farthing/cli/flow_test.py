@@ -62,7 +62,7 @@ class Report:
         dollars = format_dollars(self.spent.nanodollars)[1:].replace(",", "")
         return {
             "outputs": plain(line.outputs),
-            "metrics": plain(self.tried.metrics),
+            "metrics": plain(behind.metrics),
             "nodes": [
                 {"node": t.node, "status": t.status, "latency_s": round(t.latency_s, 4)}
                 for t in traces
@@ -184,7 +184,7 @@ def show(report: Report, *, as_json: bool) -> None:
     tried = report.tried
     for name, value in tried.line.outputs.items():
         click.echo(_labelled(name, value))
-    for name, value in tried.metrics.items():
+    for name, value in tried.behind.metrics.items():
         click.echo(f"{click.style(name, bold=True)} (metric): {text_of(value)}")
     for warning in (*tried.line.warnings, *tried.behind.warnings):
         note(f"Note: {warning}")
@@ -209,8 +209,11 @@ def summary(spent: Spent, latency_s: float) -> str:
 
 def plain(value: Any) -> Any:
     """The value as JSON can have it; an image as its data URL, anything else foreign as its text."""
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool):
         return value
+    for kind in (str, int, float):  # a subclass of them is no JSON
+        if isinstance(value, kind):
+            return kind(value)
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

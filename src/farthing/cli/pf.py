@@ -21,13 +21,24 @@ _PATH = click.Path(path_type=Path)
 MAX_LISTED, MAX_DETAILS = 50, 100
 
 
-@click.group(cls=PfGroup)
-@click.option("-v", "--version", is_flag=True, help="Show the version and exit.")
-def pf(version: bool) -> None:
-    """Prompt flow's commands, with its flags and exit codes. `farthing flow` says more with less typing."""
-    if version:
+def _version_asked(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
         _say_version()
-        sys.exit(0)
+        ctx.exit()
+
+
+@click.group(cls=PfGroup)
+@click.option(
+    "-v",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version_asked,
+    help="Show the version and exit.",
+)
+def pf() -> None:
+    """Prompt flow's commands, with its flags and exit codes. `farthing flow` says more with less typing."""
 
 
 @pf.command("version")
@@ -180,6 +191,17 @@ def validate(source: Path) -> None:
     from farthing.cli.pf_flow import validate_flow
 
     sys.exit(0 if validate_flow(source) else 1)
+
+
+@flow.command(
+    "export", hidden=True, cls=click.Command, context_settings={"ignore_unknown_options": True}
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def export(ctx: click.Context, words: tuple[str, ...]) -> None:
+    """Say what took its place."""
+    # Documents of the original still name it, and no release of the last years has it.
+    ctx.fail("`flow export` is `flow build` now: --source PATH --output FOLDER --format docker.")
 
 
 # --- run ---

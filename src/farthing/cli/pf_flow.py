@@ -29,7 +29,7 @@ def init_flow(
     yes: bool,
 ) -> None:
     """Make a flow's folder; with `entry`, around a function that is there. Raises FlowError."""
-    from farthing.cli.flow_starters import write_starter
+    from farthing.cli.flow_starters import how_to_try, write_starter
     from farthing.cli.pf_entry import write_around
 
     if entry or prompt_template:
@@ -47,9 +47,8 @@ def init_flow(
     if connection:
         note(f"'{connection}' is not needed: models are asked through this gateway.")
     click.echo(f"Made the flow {path}: {', '.join(file.name for file in made)}")
-    click.echo(
-        f"Try it: farthing pf flow test --flow {path}" + (" --interactive" * (kind == "chat"))
-    )
+    if not entry:
+        click.echo(f"Try it: farthing pf flow test --flow {how_to_try(path, kind)}")
 
 
 def save_flow(entry: str, code: Path, path: Path | None) -> None:

@@ -15,7 +15,6 @@ import msgspec
 
 from farthing.cli.flow_run import Done, Order, duration_s, nested, open_runs, run_order
 from farthing.cli.output import note, print_table
-from farthing.cli.pf_marks import Mark, marks, set_mark
 from farthing.cli.spaced import pairs
 from farthing.core.errors import FlowError
 
@@ -29,6 +28,8 @@ _STATUS = {
     "failed": "Failed",
     "interrupted": "Failed",
 }
+#: More runs than anybody has.
+_ALL = 1_000_000
 #: How often `stream` looks, seconds.
 _LOOK_S = 0.5
 
@@ -55,7 +56,7 @@ def create_run(
     with flow_at(flow or "") as path:
         order = _order(path if flow else None, file, **told)
         done = asyncio.run(run_order(order, quiet=not stream))
-    _print(shown(done.run, marks().get(done.run.name)))
+    _print(shown(done.run))
     if done.run.failed:
         first = done.failures[0]
         note(
@@ -135,18 +136,17 @@ def _beside(data: Path, file: Path | None) -> Path:
 # --- what there is ---
 
 
-def shown(run: Run, mark: Mark | None) -> dict[str, Any]:
+def shown(run: Run) -> dict[str, Any]:
     """A run in the original's form."""
-    mark = mark or Mark()
     seconds = duration_s(run)
     definition = run.definition
     found: dict[str, Any] = {
         "name": run.name,
         "created_on": _moment(run.created_at_ms),
         "status": _STATUS[run.status],
-        "display_name": mark.display_name or definition.display_name or run.name,
-        "description": mark.description or definition.description or None,
-        "tags": {**definition.tags, **mark.tags} or None,
+        "display_name": definition.display_name or run.name,
+        "description": definition.description or None,
+        "tags": definition.tags or None,
         "properties": {
             "flow_path": definition.flow,
             "system_metrics": {
@@ -201,18 +201,14 @@ def list_runs(
 ) -> None:
     """The runs, the newest first, as JSON or a table."""
 
+    archived = None if include_archived else archived_only
+    limit = _ALL if all_results else max_results
+
     async def read() -> list[Run]:
         async with open_runs() as runs:
-            return await runs.all(limit=100_000)
+            return await runs.all(limit=limit, archived=archived)
 
-    known = marks()
-    found = []
-    for run in asyncio.run(read()):
-        mark = known.get(run.name)
-        is_archived = mark is not None and mark.is_archived
-        if include_archived or is_archived == archived_only:
-            found.append(shown(run, mark))
-    found = found if all_results else found[:max_results]
+    found = [shown(run) for run in asyncio.run(read())]
     if output == "json":
         _print(found)
         return
@@ -222,7 +218,7 @@ def list_runs(
 
 def show_run(name: str) -> None:
     """A run as JSON. Raises NotFoundError."""
-    _print(shown(asyncio.run(_find(name)), marks().get(name)))
+    _print(shown(asyncio.run(_find(name))))
 
 
 def show_details(name: str, limit: int | None) -> None:
@@ -267,7 +263,7 @@ def stream_run(name: str) -> None:
                 await clock.sleep(_LOOK_S)
             return run
 
-    _print(shown(asyncio.run(watch()), marks().get(name)))
+    _print(shown(asyncio.run(watch())))
 
 
 # --- what changes ---
@@ -275,7 +271,6 @@ def stream_run(name: str) -> None:
 
 def update_run(name: str, changes: dict[str, str]) -> None:
     """Change what a run is called and tagged. Raises NotFoundError, FlowError."""
-    run = asyncio.run(_find(name))
     known = ("display_name", "description")
     for key in changes:
         if key not in known and not key.startswith("tags."):
@@ -283,24 +278,29 @@ def update_run(name: str, changes: dict[str, str]) -> None:
                 f"'{key}' of a run cannot be changed.",
                 hint="Change display_name, description or tags.NAME.",
             )
-    old = marks().get(name) or Mark()
     tags = {k.partition(".")[2]: v for k, v in changes.items() if k.startswith("tags.")}
-    mark = msgspec.structs.replace(
-        old,
-        display_name=changes.get("display_name", old.display_name),
-        description=changes.get("description", old.description),
-        tags={**old.tags, **tags},
-    )
-    set_mark(name, mark)
-    _print(shown(run, mark))
+
+    async def work() -> Run:
+        async with open_runs() as runs:
+            old = (await runs.find(name)).definition.tags
+            return await runs.describe(
+                name,
+                display_name=changes.get("display_name"),
+                description=changes.get("description"),
+                tags={**old, **tags} if tags else None,
+            )
+
+    _print(shown(asyncio.run(work())))
 
 
 def archive_run(name: str, *, is_archived: bool) -> None:
     """Hide a run from the list, or show it again. Raises NotFoundError."""
-    run = asyncio.run(_find(name))
-    mark = msgspec.structs.replace(marks().get(name) or Mark(), is_archived=is_archived)
-    set_mark(name, mark)
-    _print(shown(run, mark))
+
+    async def work() -> Run:
+        async with open_runs() as runs:
+            return await runs.archive(name, is_archived=is_archived)
+
+    _print(shown(asyncio.run(work())))
 
 
 def delete_run(name: str) -> None:
@@ -311,7 +311,6 @@ def delete_run(name: str) -> None:
             await runs.delete(name)
 
     asyncio.run(work())
-    set_mark(name, None)
 
 
 def runs_by_name(names: Sequence[str]) -> list[tuple[Done, list[Line]]]:

@@ -21,7 +21,7 @@ from farthing.flows.references import InputReference, NodeReference
 
 if TYPE_CHECKING:
     from farthing.flows.connections import Connections
-    from farthing.flows.models import Models
+    from farthing.flows.models import Models, Spent
     from farthing.flows.runnable import Runnable
 
 #: `${node.variant}`; the bare `node.variant` is understood as well.
@@ -45,11 +45,35 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that was tried. behind: what ran behind it, empty when it failed. metrics: logged there."""
+    """A line that was tried. behind: what ran behind it, with its metrics; empty when it failed."""
 
     line: LineResult
     behind: LineResult
-    metrics: Mapping[str, float] = {}
+
+
+class _Measured:
+    """A flow whose aggregations' results have the metrics that were logged. See `runnable.Runnable`."""
+
+    def __init__(self, flow: Runnable) -> None:
+        self._flow = flow
+        self.run = flow.run
+        self.aclose = flow.aclose
+
+    @property
+    def flow(self) -> Flow:
+        return self._flow.flow
+
+    @property
+    def spent(self) -> Spent:
+        return self._flow.spent
+
+    async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
+        from farthing.flows.metrics import collecting
+
+        with collecting() as metrics:
+            result = await self._flow.aggregate(lines)
+        result.metrics = {**metrics, **result.metrics}
+        return result
 
 
 # --- opening ---
@@ -123,7 +147,7 @@ async def opened(
     # Opening has set what the file says once more.
     set_environment(environment or {}, connections)
     try:
-        yield flow
+        yield _Measured(flow)
     finally:
         await flow.aclose()
 
@@ -282,8 +306,6 @@ def _joined(pieces: list[Any]) -> Any:
 
 async def try_line(flow: Runnable, inputs: Mapping[str, Any]) -> Tried:
     """Run one line, and behind it what runs behind all lines. What fails is in the result."""
-    from farthing.flows.metrics import collecting
-
     line = await flow.run(inputs)
     nothing = LineResult(inputs={})
     if line.error is not None:
@@ -293,9 +315,7 @@ async def try_line(flow: Runnable, inputs: Mapping[str, Any]) -> Tried:
     except FarthingError as error:  # a stream may break off while it is read
         line.error = error
         return Tried(line=line, behind=nothing)
-    with collecting() as metrics:
-        behind = await flow.aggregate([line])
-    return Tried(line=line, behind=behind, metrics=dict(metrics))
+    return Tried(line=line, behind=await flow.aggregate([line]))
 
 
 def node_alone(flow: Flow, name: str, given: Mapping[str, Any]) -> Flow:
