@@ -122,13 +122,9 @@ async def _open(trial: Trial, *, is_streaming: bool = False) -> AsyncIterator[Ru
 def _one_node(trial: Trial, models: Models, connections: Connections, clock: Clock) -> DagFlow:
     from farthing.core.errors import FlowError
     from farthing.flows import dag
+    from farthing.flows.altered import node_alone
     from farthing.flows.dagflow import DagFlow
-    from farthing.flows.jobs import (
-        chosen_variant,
-        declared_environment,
-        node_alone,
-        set_environment,
-    )
+    from farthing.flows.jobs import chosen_variant, declared_environment, set_environment
 
     file = trial.path / dag.FILE if trial.path.is_dir() else trial.path
     if file.suffix not in (".yaml", ".yml") or "flex" in file.name or not file.is_file():
