@@ -131,6 +131,19 @@ def test_a_chat_remembers_what_was_said() -> None:
     assert "2 model calls" in result.stderr
 
 
+def test_a_streamed_answer_is_the_whole_answer(tmp_path: Path) -> None:
+    _streaming_chat(tmp_path)
+    assert "Tell me more" in run("test", "talk", "--interactive", stdin="Tell me more\n").stdout
+    outputs = json.loads(run("test", "talk", "--inputs", "question=Tell me", "--json").stdout)
+    assert "Tell me" in outputs["outputs"]["answer"]
+
+
+def _streaming_chat(folder: Path) -> None:
+    run("new", "talk", "--kind", "chat", "--model", "sim/small")
+    file = folder / "talk" / "flow.dag.yaml"
+    file.write_text(file.read_text().replace("max_tokens: 512", "stream: true"))
+
+
 def test_a_flow_that_is_no_chat_says_what_makes_one(tmp_path: Path) -> None:
     two = DAG.replace("  n: {type: int}\n", "  n: {type: int}\n  m: {type: int}\n")
     write(tmp_path / "f", flow__dag__yaml=two, double__py=DOUBLE)
@@ -277,6 +290,15 @@ def test_what_can_never_run_is_told(tmp_path: Path, change: tuple[str, str], tol
     assert told in result.stdout
 
 
+def test_a_part_of_prompt_flow_that_there_is_not_needs_an_adaptation(tmp_path: Path) -> None:
+    code = "from promptflow.executor import x\nfrom promptflow.tools.common import y\n" + DOUBLE
+    write(tmp_path / "f", flow__dag__yaml=DAG, double__py=code)
+    result = run("check", "f", code=1)
+    assert "needs an adaptation" in result.stdout
+    assert "double.py:1: It imports 'promptflow.executor'" in result.stdout
+    assert "promptflow.tools.common" not in result.stdout
+
+
 def test_a_check_runs_nothing(tmp_path: Path) -> None:
     code = "open('was-run', 'w').close()\n" + DOUBLE
     write(tmp_path / "f", flow__dag__yaml=DAG, double__py=code)
@@ -309,6 +331,7 @@ def test_help_imports_neither_yaml_nor_the_gateway() -> None:
 
 def test_a_gateway_that_owns_the_database_is_asked(tmp_path: Path) -> None:
     run("new", "mine", "--model", "sim/small")
+    _streaming_chat(tmp_path)
     program = [sys.executable, "-c", "from farthing.cli.main import main; main()"]
     clean = {k: v for k, v in os.environ.items() if not k.startswith("FARTHING_")}
     with subprocess.Popen(
@@ -322,9 +345,11 @@ def test_a_gateway_that_owns_the_database_is_asked(tmp_path: Path) -> None:
             process.stdout.readline()
             line = ("test", "mine", "--inputs", "question=Hello you", "--json")
             figures = json.loads(run(*line).stdout)
+            told = run("test", "talk", "--interactive", stdin="Tell me more\n")
         finally:
             process.send_signal(signal.SIGTERM)
     assert "Hello you" in figures["outputs"]["answer"]
+    assert "Tell me more" in told.stdout
     assert figures["calls"] == 1
     assert figures["input_tokens"] > 0
     assert float(figures["cost_dollars"]) > 0

@@ -118,10 +118,10 @@ def check_imports(file: Path, tree: ast.Module, folder: Path, seen: set[Path]) -
 
 
 def _check_shim(file: Path, module: str, line: int) -> Iterator[Finding]:
-    base = Path(__file__).parent / "shim" / Path(*module.split("."))
-    if base.with_suffix(".py").is_file() or base.is_dir() or not base.parents[0].exists():
-        return
-    if is_installed("promptflow"):
+    from farthing.flows.shim import place_of
+
+    place = place_of(module)
+    if place.with_suffix(".py").is_file() or place.is_dir():
         return
     yield Finding(
         kind="adaptation",
