@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shlex
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import click
@@ -242,3 +248,27 @@ def test_a_function_is_saved_as_a_flex_flow(tmp_path: Path) -> None:
     (tmp_path / "hello.py").write_text("def greet(name: str) -> str:\n    return name\n")
     run("flow", "save", "--entry", "hello:greet", "--path", "saved")
     assert (tmp_path / "saved" / "flow.flex.yaml").read_text() == "entry: hello:greet\n"
+
+
+def test_a_flow_is_served_until_it_is_ended() -> None:
+    run("flow", "init", "--flow", "judge", "--type", "evaluation")
+    program = [sys.executable, "-c", "from farthing.cli.main import main; main()"]
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("FARTHING_")}
+    with subprocess.Popen(
+        [*program, "pf", "flow", "serve", "--source", "judge", "--port", "0"],
+        env={**clean, "NO_PROXY": "*"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        try:
+            found = re.search(r"served at (http://\S+?):? ", process.stderr.readline())
+            assert found is not None
+            body = json.dumps({"answer": "a", "truth": "A"}).encode()
+            kind = {"content-type": "application/json"}
+            request = urllib.request.Request(f"{found[1]}/score", data=body, headers=kind)
+            with urllib.request.urlopen(request, timeout=10) as reply:
+                answer = json.load(reply)
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert answer == {"grade": "Correct"}
