@@ -18,6 +18,8 @@ COMMANDS = {
         "Watch the gateway at work on simulated regions, without a key.",
     ),
     "ask": ("farthing.cli.ask:ask", "Ask a model one question."),
+    "flow": ("farthing.cli.flow:flow", "Make, check, try, run and serve flows."),
+    "pf": ("farthing.cli.pf:pf", "Prompt flow's commands, as its READMEs and scripts type them."),
     "doctor": ("farthing.cli.doctor:doctor", "Explain what is wrong here and how to fix it."),
     "config": ("farthing.cli.config:config", "Check, show and import settings."),
     "sim": ("farthing.cli.sim:sim", "Run simulated regional deployments."),

@@ -1,0 +1,245 @@
+"""Shows flows without running them, and variants side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from farthing.cli.output import Column, note, print_json, print_table
+from farthing.core.errors import FlowError
+
+if TYPE_CHECKING:
+    from farthing.cli.flow_test import Report, Trial
+    from farthing.flows.graph import Flow, Node
+
+
+def described(folder: Path) -> list[dict[str, Any]]:
+    """Each flow at or below a folder in one row; of one that cannot be read, only where it is."""
+    from farthing.flows.check import find_flows, kind_of
+
+    rows = []
+    for file in find_flows(folder):
+        row: dict[str, Any] = {"path": _where(file), "kind": kind_of(file)}
+        row.update(inputs="", outputs="", nodes="")
+        if row["kind"] == "dag":
+            try:
+                found = _load(file)
+            except FlowError:
+                row["nodes"] = "does not load; see `farthing flow check`"
+            else:
+                row["inputs"] = ", ".join(each.name for each in found.inputs)
+                row["outputs"] = ", ".join(each.name for each in found.outputs)
+                row["nodes"] = len(found.nodes)
+        else:
+            row.update(_declared(file))
+        rows.append(row)
+    return rows
+
+
+def _where(file: Path) -> str:
+    """What a person gives to a command: a DAG's or flex flow's folder, a prompty's file."""
+    return str(file) if file.suffix == ".prompty" else str(file.parent)
+
+
+def _declared(file: Path) -> dict[str, str]:
+    """The inputs and outputs that a flex flow or a prompty declares; both may be inferred, and then are not."""
+    from farthing.flows import yaml
+
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        if file.suffix == ".prompty":
+            text = text.lstrip().removeprefix("---").partition("\n---")[0]
+        head = yaml.plain(yaml.parse(text, str(file)))
+    except (FlowError, OSError, UnicodeDecodeError):
+        return {"nodes": "does not load; see `farthing flow check`"}
+    return {
+        key: ", ".join(head[key])
+        for key in ("inputs", "outputs")
+        if isinstance(head.get(key), dict)
+    }
+
+
+def _load(path: Path) -> Flow:
+    from farthing.flows import dag
+
+    return dag.load(path)
+
+
+def show_flow(path: Path, *, as_json: bool) -> None:
+    """A DAG's parts. Raises FlowError for another kind, FlowFormatError."""
+    found = _dag_at(path)
+    if as_json:
+        print_json(
+            {
+                "name": found.name,
+                "inputs": [
+                    {"name": i.name, "type": i.kind, "default": i.default} for i in found.inputs
+                ],
+                "nodes": [_node_row(each) for each in found.nodes],
+                "outputs": [
+                    {"name": o.name, "from": str(o.reference or o.value)} for o in found.outputs
+                ],
+                "variants": {name: list(each.nodes) for name, each in found.variants.items()},
+                "warnings": found.warnings,
+            }
+        )
+        return
+    click.secho(found.name, bold=True)
+    if found.description:
+        click.echo(found.description)
+    click.echo()
+    defaults = [f"default {i.default!r}" if i.has_default else "required" for i in found.inputs]
+    print_table(
+        ["input", "type", ""],
+        [[i.name, i.kind, text] for i, text in zip(found.inputs, defaults, strict=True)],
+        empty="It has no inputs.",
+    )
+    click.echo()
+    rows = [_node_row(each) for each in found.nodes]
+    print_table(
+        ["node", "type", "source", "waits for", ""],
+        [[r["name"], r["type"], r["source"], ", ".join(r["after"]), r["mark"]] for r in rows],
+        empty="It has no nodes.",
+    )
+    click.echo()
+    print_table(
+        ["output", "from", ""],
+        [
+            [o.name, o.reference or o.value, "for evaluation" if o.is_for_evaluation else ""]
+            for o in found.outputs
+        ],
+        empty="It has no outputs.",
+    )
+    for name, choice in found.variants.items():
+        rest = ", ".join(each for each in choice.nodes if each != choice.default)
+        note(f"Variants of {name}: {choice.default} (default){', ' + rest if rest else ''}.")
+    for warning in found.warnings:
+        note(f"Note: {warning}")
+
+
+def _dag_at(path: Path) -> Flow:
+    from farthing.flows import dag
+
+    file = path / dag.FILE if path.is_dir() else path
+    if not file.is_file() or file.suffix not in (".yaml", ".yml") or "flex" in file.name:
+        raise FlowError(
+            f"{path} has no {dag.FILE}.",
+            hint=f"`farthing flow list {path}` shows the flows below it; "
+            "flex flows and prompty files have no nodes to show.",
+        )
+    return _load(file)
+
+
+def _node_row(node: Node) -> dict[str, Any]:
+    marks = []
+    if node.is_aggregation:
+        marks.append("behind all lines")
+    if node.activate is not None:
+        marks.append(f"when {node.activate.when} is {node.activate.value!r}")
+    return {
+        "name": node.name,
+        "type": node.kind,
+        "source": node.source.path or node.source.tool or "",
+        "after": list(node.sources()),
+        "mark": ", ".join(marks),
+    }
+
+
+# --- variants ---
+
+
+def list_variants(path: Path, node: str | None, *, as_json: bool) -> None:
+    """The variants of a flow, and which is the default."""
+    found = _dag_at(path)
+    chosen = {name: each for name, each in found.variants.items() if node in (None, name)}
+    if as_json:
+        print_json(
+            {name: {"default": c.default, "variants": list(c.nodes)} for name, c in chosen.items()}
+        )
+        return
+    print_table(
+        ["variant", "model", "source", ""],
+        [
+            [f"${{{name}.{key}}}", _model(body), body.source.path, _default(key, choice.default)]
+            for name, choice in chosen.items()
+            for key, body in choice.nodes.items()
+        ],
+        empty="It has no variants. They stand under node_variants in its file.",
+    )
+
+
+def _default(key: str, default: str) -> str:
+    return "default" if key == default else ""
+
+
+def _model(node: Node) -> object:
+    values = {port.name: port.value for port in node.inputs}
+    return values.get("deployment_name") or values.get("model") or ""
+
+
+def compare_variants(trial: Trial, node: str | None, *, as_json: bool) -> None:
+    """Try each variant on one line, one behind the other. A variant that fails is a row like the others."""
+    from farthing.flows.jobs import chosen_variant, variant_names
+
+    found = _dag_at(trial.path)
+    names = []
+    for name in variant_names(found):
+        choice = chosen_variant(name)
+        if choice is not None and node in (None, choice.node):
+            names.append(name)
+    if not names:
+        raise FlowError(
+            f"The flow '{found.name}' has no variants" + (f" of '{node}'." if node else "."),
+            hint="They stand under node_variants in its file.",
+        )
+    results = asyncio.run(_try_each(trial, names))
+    if as_json:
+        print_json(
+            [
+                {"variant": name, **(got.figures() if not isinstance(got, str) else {"error": got})}
+                for name, got in results
+            ]
+        )
+        return
+    rows = [[name, *_compared(got)] for name, got in results]
+    print_table(
+        [
+            "variant",
+            "outputs",
+            Column("tokens", "right"),
+            Column("cost", "right"),
+            Column("s", "right"),
+        ],
+        rows,
+    )
+
+
+async def _try_each(trial: Trial, names: list[str]) -> list[tuple[str, Report | str]]:
+    from farthing.cli.flow_test import try_once
+    from farthing.core.errors import FarthingError
+
+    results: list[tuple[str, Report | str]] = []
+    for name in names:
+        try:
+            result: Report | str = await try_once(dataclasses.replace(trial, variant=name))
+        except FarthingError as error:
+            result = str(error)
+        results.append((name, result))
+    return results
+
+
+def _compared(got: Report | str) -> list[object]:
+    from farthing.cli.flow_test import text_of
+    from farthing.core.money import format_dollars
+
+    if isinstance(got, str):
+        return [got, "", "", ""]
+    values = got.tried.line.outputs
+    text = "; ".join(f"{name}: {text_of(value)}" for name, value in values.items())
+    tokens = got.spent.input_tokens + got.spent.output_tokens
+    cost = format_dollars(got.spent.nanodollars)
+    return [text, f"{tokens:,}", cost, f"{got.latency_s:.2f}"]
