@@ -11,9 +11,10 @@ from farthing.base.clock import Clock, SystemClock
 from farthing.base.config.settings import Storage
 from farthing.base.storage import connect
 from farthing.core.errors import NodeFailedError
-from farthing.flows.engine import LineResult, take_inputs
 from farthing.flows.graph import Flow, Input, Node, Port
+from farthing.flows.line import take_inputs
 from farthing.flows.models import Spent
+from farthing.flows.plan import LineResult
 from farthing.flows.references import parse
 from farthing.flows.runs import Runs
 

@@ -12,10 +12,11 @@ import aiohttp
 from farthing.base.clock import Clock, SystemClock
 from farthing.base.config.settings import FlowSetting, Provider, Server, Settings, Storage
 from farthing.flows import dag
-from farthing.flows.engine import Body, Engine, LineResult, Plan
+from farthing.flows.engine import Engine
 from farthing.flows.graph import Flow, Node
 from farthing.flows.llm import Llm
 from farthing.flows.models import Models, Spent
+from farthing.flows.plan import Body, LineResult, Plan
 from farthing.flows.source import load_function
 from farthing.flows.tool import is_async, parameters_of
 from farthing.gateway.client import Gateway, open_gateway

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from farthing.base.clock import FakeClock, SystemClock
 from farthing.core.errors import ConflictError, FlowInputError, NotFoundError, StorageError
 from farthing.flows.batch import TIMED_OUT, Batch, Progress, default_name
-from farthing.flows.engine import Body, Engine, LineResult, Plan
+from farthing.flows.engine import Engine
 from farthing.flows.graph import Flow, Input, Node, Output, Port, checked
 from farthing.flows.models import Spent
+from farthing.flows.plan import Body, LineResult, Plan
 from farthing.flows.records import Cost, Definition, End, Line, Run, as_json
 from farthing.flows.references import parse
 from farthing.flows.runfolder import export

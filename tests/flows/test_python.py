@@ -20,8 +20,9 @@ from farthing.flows.connections import (
     CustomConnection,
     SerpConnection,
 )
-from farthing.flows.engine import Body, Engine, LineResult, Plan
+from farthing.flows.engine import Engine
 from farthing.flows.metrics import collecting
+from farthing.flows.plan import Body, LineResult, Plan
 from farthing.flows.python import python_body
 from farthing.flows.source import on_path
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, NodeFailedError
-from farthing.flows.engine import LineResult
 from farthing.flows.graph import Flow, Input, Output
 from farthing.flows.models import Spent
 from farthing.flows.pieces import Threads, pieces
+from farthing.flows.plan import LineResult
 from farthing.flows.served_inputs import refuse_files
 from farthing.flows.serving import INCLUDED_FIELDS, ServedFlow, TwoStreamsError
 

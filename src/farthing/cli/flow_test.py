@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from farthing.base.clock import Clock
     from farthing.flows.connections import Connections
     from farthing.flows.dagflow import DagFlow
-    from farthing.flows.engine import LineResult, Trace
     from farthing.flows.jobs import Tried
     from farthing.flows.models import Models, Spent
+    from farthing.flows.plan import LineResult, Trace
     from farthing.flows.runnable import Runnable
 
 

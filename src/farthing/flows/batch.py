@@ -14,11 +14,11 @@ import msgspec
 from farthing.base.clock import Clock
 from farthing.core.errors import ConflictError, FarthingError, FlowInputError
 from farthing.flows import data
-from farthing.flows.engine import LineResult
 from farthing.flows.feed import Fed, Feed, finished, rows_in_memory
 from farthing.flows.keeping import Keeper, Recorder
 from farthing.flows.mapping import ColumnMapping
 from farthing.flows.models import Spent
+from farthing.flows.plan import LineResult
 from farthing.flows.records import Cost, Definition, End, Line, Run
 from farthing.flows.runfolder import file_digests
 from farthing.flows.runnable import Runnable

@@ -6,14 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from farthing.base.clock import Clock
-from farthing.core.errors import FlowFormatError
+from farthing.core.errors import FlowFormatError, FlowInputError
 from farthing.flows import ambient
 from farthing.flows.connections import Connections
-from farthing.flows.engine import LINE_TIMEOUT_S, THREADS, Body, Engine, LineResult, Plan
+from farthing.flows.engine import LINE_TIMEOUT_S, THREADS, Engine
 from farthing.flows.graph import Flow, Node
+from farthing.flows.images import load_inputs
+from farthing.flows.includes import located
 from farthing.flows.llm import Llm, prompt_body
 from farthing.flows.metrics import collecting, log_metric
 from farthing.flows.models import Models, Spent
+from farthing.flows.plan import Body, LineResult, Plan
 from farthing.flows.python import python_body
 from farthing.flows.requests import Vendor
 
@@ -52,8 +55,12 @@ class DagFlow:
 
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`."""
+        try:
+            taken = load_inputs(self.flow, inputs)
+        except FlowInputError as error:
+            return LineResult(inputs=dict(inputs), error=error)
         with ambient.line(self._models, self._called, self._clock) as here:
-            result = await self._engine.run(self._plan, inputs, number=number)
+            result = await self._engine.run(self._plan, taken, number=number)
             if result.error is not None:
                 here.close()  # a function that still waits for a model is told
         return result
@@ -95,7 +102,7 @@ class DagFlow:
         return llm.body
 
     def _template(self, node: Node) -> str:
-        path = self.flow.folder / (node.source.path or "")
+        path = located(self.flow, node.source.path or "")
         try:
             return path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:

@@ -24,11 +24,13 @@ from farthing.base.clock import Clock
 from farthing.core.errors import FarthingError, FlowError, FlowFormatError
 from farthing.flows import ambient, flexfile, signature
 from farthing.flows.ambient import Ambient
-from farthing.flows.engine import LINE_TIMEOUT_S, THREADS, LineResult, Trace, failure, take_inputs
+from farthing.flows.engine import LINE_TIMEOUT_S, THREADS
 from farthing.flows.flexfile import FlexFile
 from farthing.flows.flexinit import ConnectionSource, make
 from farthing.flows.graph import NOWHERE, Flow, Input, Span
+from farthing.flows.line import failure, take_inputs
 from farthing.flows.models import Models, Spent
+from farthing.flows.plan import LineResult, Trace
 from farthing.flows.signature import Parameter
 from farthing.flows.source import on_path
 from farthing.flows.threads import Outcome, Threads

@@ -15,8 +15,9 @@ import msgspec
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FarthingError, FlowFormatError, FlowInputError
-from farthing.flows.engine import LINE_TIMEOUT_S, LineResult
+from farthing.flows.engine import LINE_TIMEOUT_S
 from farthing.flows.graph import Flow, Variants
+from farthing.flows.plan import LineResult
 
 if TYPE_CHECKING:
     from farthing.flows.connections import Connections

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from farthing.core.errors import FarthingError, FlowError
-from farthing.flows.engine import LineResult
 from farthing.flows.feed import Fed
 from farthing.flows.graph import Flow
 from farthing.flows.models import Spent
+from farthing.flows.plan import LineResult
 from farthing.flows.records import Cost, Line, as_json
 from farthing.flows.references import NodeReference
 from farthing.flows.runs import Runs

@@ -150,7 +150,9 @@ class LineRun:
         """Begin these; on the loop."""
         for step in ready:
             if step.body.is_async:
-                task = self._loop.create_task(self._run_waiting(step))
+                # Behind a thread's function the current context is no line's.
+                work = self._run_waiting(step)
+                task = self._loop.create_task(work, context=self._context.copy())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             else:

@@ -9,9 +9,9 @@ import msgspec
 
 from farthing.core.errors import FlowFormatError
 from farthing.flows.chat import Picture, parse_chat
-from farthing.flows.engine import Body
 from farthing.flows.graph import Node
 from farthing.flows.models import Models, Spent
+from farthing.flows.plan import Body
 from farthing.flows.prompts import (
     Guard,
     PromptText,

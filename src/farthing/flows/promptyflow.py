@@ -10,10 +10,12 @@ from typing import Any
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowError
 from farthing.flows import ambient
-from farthing.flows.engine import LINE_TIMEOUT_S, LineResult, Trace, failure, take_inputs
+from farthing.flows.engine import LINE_TIMEOUT_S
 from farthing.flows.graph import Flow, Output
+from farthing.flows.line import failure, take_inputs
 from farthing.flows.models import Models, Spent
 from farthing.flows.pictures import is_picture, with_pictures
+from farthing.flows.plan import LineResult, Trace
 from farthing.flows.prompty import AsyncPrompty, Prompty
 
 

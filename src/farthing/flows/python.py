@@ -10,12 +10,12 @@ import msgspec
 
 from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
 from farthing.flows.connections import Connections
-from farthing.flows.engine import Body
 from farthing.flows.graph import Flow, Node, Port, wrong
 from farthing.flows.includes import import_folders, located
 from farthing.flows.marks import PromptTemplate
 from farthing.flows.packages import package_tool
 from farthing.flows.parameters import Literals, Signature, is_left_out, signature_of
+from farthing.flows.plan import Body
 from farthing.flows.source import load_function, on_path, provider_of
 from farthing.flows.tool import is_async
 

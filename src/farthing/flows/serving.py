@@ -19,8 +19,9 @@ from farthing.core.errors import (
     FlowInputError,
     NodeFailedError,
 )
-from farthing.flows.engine import LineResult, take_inputs
+from farthing.flows.line import take_inputs
 from farthing.flows.pieces import Threads, close, pieces
+from farthing.flows.plan import LineResult
 from farthing.flows.runnable import Runnable
 from farthing.flows.served_inputs import refuse_files
 from farthing.flows.swagger import document
