@@ -11,12 +11,12 @@ from farthing.base.clock import Clock, SystemClock
 from farthing.base.config.settings import Storage
 from farthing.base.storage import connect
 from farthing.core.errors import NodeFailedError
+from farthing.flows.batch.runs import Runs
+from farthing.flows.engine.line import take_inputs
+from farthing.flows.engine.plan import LineResult
 from farthing.flows.graph import Flow, Input, Node, Port
-from farthing.flows.line import take_inputs
 from farthing.flows.models import Spent
-from farthing.flows.plan import LineResult
 from farthing.flows.references import parse
-from farthing.flows.runs import Runs
 
 Answer = Callable[[dict[str, Any]], Any]
 

@@ -11,14 +11,14 @@ import aiohttp
 
 from farthing.base.clock import Clock, SystemClock
 from farthing.base.config.settings import FlowSetting, Provider, Server, Settings, Storage
-from farthing.flows import dag
-from farthing.flows.engine import Engine
+from farthing.flows.code.source import load_function
+from farthing.flows.code.tool import is_async, parameters_of
+from farthing.flows.dag import format as dag
+from farthing.flows.engine.engine import Engine
+from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Flow, Node
-from farthing.flows.llm import Llm
 from farthing.flows.models import Models, Spent
-from farthing.flows.plan import Body, LineResult, Plan
-from farthing.flows.source import load_function
-from farthing.flows.tool import is_async, parameters_of
+from farthing.flows.prompts.llm import Llm
 from farthing.gateway.client import Gateway, open_gateway
 from farthing.server.app import App
 from farthing.server.flowserver import flow_app
@@ -54,7 +54,7 @@ nodes:
 - {name: echo, type: python, source: {type: code, path: echo.py}, inputs: {text: "${inputs.text}"}}
 """,
     "echo.py": """
-from farthing.flows.tool import node
+from farthing.flows.code.tool import node
 
 @node
 def echo(text: str) -> dict:
@@ -77,7 +77,7 @@ nodes:
 PLAIN_WORDS = {
     "flow.dag.yaml": WORDS,
     "words.py": """
-from farthing.flows.tool import node
+from farthing.flows.code.tool import node
 
 @node
 def words(text: str):
@@ -90,7 +90,7 @@ def words(text: str):
 ASYNC_WORDS = {
     "flow.dag.yaml": WORDS,
     "words.py": """
-from farthing.flows.tool import node
+from farthing.flows.code.tool import node
 
 @node
 def words(text: str):
@@ -120,7 +120,7 @@ nodes:
   inputs: {deployment_name: sim/quick, max_tokens: 8, stream: STREAM, question: "${wash.output}"}
 """,
     "wash.py": """
-from farthing.flows.tool import node
+from farthing.flows.code.tool import node
 
 @node
 def wash(text: str) -> str:

@@ -23,15 +23,15 @@ from hypothesis import strategies as st
 
 from farthing.base.clock import FakeClock, SystemClock
 from farthing.core.errors import ConflictError, FlowInputError, NotFoundError, StorageError
-from farthing.flows.batch import TIMED_OUT, Batch, Progress, default_name
-from farthing.flows.engine import Engine
+from farthing.flows.batch.batch import TIMED_OUT, Batch, Progress, default_name
+from farthing.flows.batch.records import Cost, Definition, End, Line, Run, as_json
+from farthing.flows.batch.runfolder import export
+from farthing.flows.batch.runs import Runs
+from farthing.flows.engine.engine import Engine
+from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Flow, Input, Node, Output, Port, checked
 from farthing.flows.models import Spent
-from farthing.flows.plan import Body, LineResult, Plan
-from farthing.flows.records import Cost, Definition, End, Line, Run, as_json
 from farthing.flows.references import parse
-from farthing.flows.runfolder import export
-from farthing.flows.runs import Runs
 from tests.flows.batches import Tiny, open_runs
 
 SRC = Path(__file__).parents[2]
@@ -455,8 +455,8 @@ def test_however_often_it_is_stopped_each_line_is_kept_once_and_the_end_is_the_s
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from farthing.flows.batch import Batch
-from farthing.flows.records import Definition
+from farthing.flows.batch.batch import Batch
+from farthing.flows.batch.records import Definition
 from farthing.base.clock import SystemClock
 from tests.flows.batches import Tiny, open_runs
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from farthing.core.errors import FlowError, FlowFormatError
-from farthing.flows.connection_types import TYPES, as_strong_type
-from farthing.flows.connections import (
+from farthing.flows.code.marks import Secret
+from farthing.flows.connections.connections import (
     STORE,
     AzureOpenAIConnection,
     CognitiveSearchConnection,
@@ -24,8 +24,8 @@ from farthing.flows.connections import (
     OpenAIConnection,
     SerpConnection,
 )
+from farthing.flows.connections.types import TYPES, as_strong_type
 from farthing.flows.graph import Node
-from farthing.flows.marks import Secret
 
 KEY = "sk-very-secret-0123"
 

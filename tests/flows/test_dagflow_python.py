@@ -7,10 +7,10 @@ from pathlib import Path
 from farthing.base.clock import SystemClock
 from farthing.base.config.settings import Provider, Server, Settings, Storage
 from farthing.core.calls import Caller
-from farthing.flows import dag
-from farthing.flows.connections import AzureOpenAIConnection, Connections
-from farthing.flows.dagflow import DagFlow
-from farthing.flows.metrics import collecting
+from farthing.flows.batch.metrics import collecting
+from farthing.flows.connections.connections import AzureOpenAIConnection, Connections
+from farthing.flows.dag import format as dag
+from farthing.flows.dag.flow import DagFlow
 from farthing.flows.models import Models
 from farthing.gateway.client import open_gateway
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.core.errors import FlowInputError
-from farthing.flows import data
+from farthing.flows.batch import data
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -13,9 +13,9 @@ import pytest
 
 from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowInputError, NodeFailedError
-from farthing.flows.engine import Engine
+from farthing.flows.engine.engine import Engine
+from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Activation, Flow, Input, Node, Output, Port, checked
-from farthing.flows.plan import Body, LineResult, Plan
 from farthing.flows.references import parse
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, NodeFailedError
-from farthing.flows.flex import FlexFlow
+from farthing.flows.flex.flow import FlexFlow
 from farthing.flows.models import Models
 from tests.flows.test_prompty import BODY, FRONT, STREAM
 from tests.gateway.world import DONE, LOCAL, World, whole, world
@@ -183,7 +183,7 @@ async def test_a_prompty_in_a_function_uses_the_account_of_the_flow(
     (tmp_path / "test.prompty").write_text(FRONT + BODY)
     code = """
         from pathlib import Path
-        from farthing.flows.prompty import Prompty
+        from farthing.flows.prompty.prompty import Prompty
         def flow(question: str):
             return Prompty.load(Path(__file__).parent / "test.prompty")(question=question)
     """
@@ -200,7 +200,7 @@ async def test_asynchronous_code_may_call_a_prompty_without_await(
     (tmp_path / "test.prompty").write_text(FRONT.replace("temperature: 0.2", "stream: true") + BODY)
     code = """
         from pathlib import Path
-        from farthing.flows.prompty import Prompty
+        from farthing.flows.prompty.prompty import Prompty
         class Flow:
             async def __call__(self, question: str):
                 for piece in Prompty.load(Path(__file__).parent / "test.prompty")(question=question):
@@ -220,7 +220,7 @@ async def test_a_time_out_reaches_the_call_that_a_thread_waits_for(
     (tmp_path / "test.prompty").write_text(FRONT + BODY)
     code = """
         from pathlib import Path
-        from farthing.flows.prompty import Prompty
+        from farthing.flows.prompty.prompty import Prompty
         def flow(question: str):
             return Prompty.load(Path(__file__).parent / "test.prompty")(question=question)
     """
@@ -399,11 +399,11 @@ async def test_aggregation_gets_what_the_good_lines_returned(it: World) -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("farthing.flows.metrics") is None,
-    reason="flows/metrics.py is not here",
+    importlib.util.find_spec("farthing.flows.batch.metrics") is None,
+    reason="flows/batch/metrics.py is not here",
 )
 async def test_what_an_aggregation_returns_are_the_metrics(it: World) -> None:
-    metrics = importlib.import_module("farthing.flows.metrics")
+    metrics = importlib.import_module("farthing.flows.batch.metrics")
     async with opened(Made, it, init={"count": 1}) as flow:
         lines = [await flow.run({"x": x}) for x in (1, "no number", 2)]
         with metrics.collecting() as found:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import FlowInputError
-from farthing.flows.chat import parse_chat
 from farthing.flows.graph import Flow, Input
-from farthing.flows.images import Image, image_of, load_inputs, with_images, without_images
+from farthing.flows.prompts.chat import parse_chat
+from farthing.flows.prompts.images import Image, image_of, load_inputs, with_images, without_images
 
 PNG = b"\x89PNG\r\n\x1a\n and more"
 TEXT = base64.b64encode(PNG).decode()

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.core.errors import FlowInputError
-from farthing.flows.data import Row
+from farthing.flows.batch.data import Row
+from farthing.flows.batch.mapping import ColumnMapping, numbered
 from farthing.flows.graph import Input
-from farthing.flows.mapping import ColumnMapping, numbered
 
 
 def inputs(*names: str, **defaults: Any) -> list[Input]:

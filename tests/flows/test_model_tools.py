@@ -18,14 +18,14 @@ from farthing.core.errors import (
     UpstreamUnreachableError,
 )
 from farthing.flows import shim
-from farthing.flows.connections import (
+from farthing.flows.code.packages import package_tool
+from farthing.flows.connections.connections import (
     AzureOpenAIConnection,
     OpenAIConnection,
     SerpConnection,
     ServerlessConnection,
 )
-from farthing.flows.images import Image
-from farthing.flows.packages import package_tool
+from farthing.flows.prompts.images import Image
 
 
 class Endpoint:
@@ -186,7 +186,7 @@ def test_a_connection_that_leads_nowhere_is_told(monkeypatch: pytest.MonkeyPatch
         embedding(SerpConnection("k"), "text")
     with pytest.raises(FlowError, match="is no URL"):
         embedding(AzureOpenAIConnection("aoai-api-endpoint", "k"), "text")
-    monkeypatch.setattr("farthing.flows.direct.TRIES", 1)
+    monkeypatch.setattr("farthing.flows.connections.direct.TRIES", 1)
     with pytest.raises(UpstreamUnreachableError, match="ConnectionRefusedError"):
         embedding(OpenAIConnection("k", base_url="http://127.0.0.1:9"), "text")
 

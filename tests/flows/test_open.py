@@ -12,11 +12,11 @@ import pytest
 
 from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError
-from farthing.flows.flex import FlexFlow
+from farthing.flows.flex.flow import FlexFlow
 from farthing.flows.models import Models
 from farthing.flows.open import find_flow, open_flow
-from farthing.flows.prompty import Prompty
-from farthing.flows.promptyflow import PromptyFlow
+from farthing.flows.prompty.flow import PromptyFlow
+from farthing.flows.prompty.prompty import Prompty
 from farthing.flows.runnable import Runnable
 from tests.flows.test_prompty import BODY, FRONT
 from tests.gateway.world import LOCAL, whole, world
@@ -129,7 +129,8 @@ async def test_variants_and_init_values_go_where_there_are_some(
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("farthing.flows.python") is None, reason="flows/python.py is not here"
+    importlib.util.find_spec("farthing.flows.code.nodes") is None,
+    reason="flows/code/nodes.py is not here",
 )
 async def test_a_graph_is_opened(tmp_path: Path, given: dict[str, Any]) -> None:
     (tmp_path / "flow.dag.yaml").write_text("nodes: []\n")
@@ -141,7 +142,8 @@ async def test_a_graph_is_opened(tmp_path: Path, given: dict[str, Any]) -> None:
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("farthing.flows.python") is None, reason="flows/python.py is not here"
+    importlib.util.find_spec("farthing.flows.code.nodes") is None,
+    reason="flows/code/nodes.py is not here",
 )
 async def test_a_prompty_in_a_node_of_a_graph_uses_the_account_of_the_flow(
     tmp_path: Path, given: dict[str, Any]

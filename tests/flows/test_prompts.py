@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from farthing.flows.chat import ROLES, ChatFormatError, parse_chat
-from farthing.flows.prompts import (
+from farthing.flows.prompts.chat import ROLES, ChatFormatError, parse_chat
+from farthing.flows.prompts.templates import (
     Guard,
     PromptError,
     PromptText,

@@ -15,11 +15,11 @@ import pytest
 
 from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError
-from farthing.flows import ambient
-from farthing.flows.answers import AnswerFormatError
+from farthing.flows.engine import ambient
 from farthing.flows.models import Models, Spent
-from farthing.flows.prompty import AsyncPrompty, Prompty, PromptyModelError
-from farthing.flows.promptyflow import PromptyFlow
+from farthing.flows.prompty.answers import AnswerFormatError
+from farthing.flows.prompty.flow import PromptyFlow
+from farthing.flows.prompty.prompty import AsyncPrompty, Prompty, PromptyModelError
 from tests.gateway.world import DONE, LOCAL, World, chunk, usage_chunk, whole, world
 
 FRONT = """---
@@ -328,7 +328,8 @@ async def test_a_line_that_takes_too_long_ends_and_so_does_its_call(tmp_path: Pa
 
 
 @pytest.mark.skipif(
-    importlib.util.find_spec("farthing.flows.images") is None, reason="flows/images.py is not here"
+    importlib.util.find_spec("farthing.flows.prompts.images") is None,
+    reason="flows/prompts/images.py is not here",
 )
 def test_texts_that_are_images_become_images(tmp_path: Path) -> None:
     (tmp_path / "dot.png").write_bytes(b"\x89PNG\r\n\x1a\n")

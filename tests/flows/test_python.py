@@ -12,19 +12,20 @@ import pytest
 
 from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowFormatError
-from farthing.flows import dag, packages
-from farthing.flows.connections import (
+from farthing.flows.batch.metrics import collecting
+from farthing.flows.code import packages
+from farthing.flows.code.nodes import python_body
+from farthing.flows.code.source import on_path
+from farthing.flows.connections.connections import (
     AzureOpenAIConnection,
     ConnectionMissingError,
     Connections,
     CustomConnection,
     SerpConnection,
 )
-from farthing.flows.engine import Engine
-from farthing.flows.metrics import collecting
-from farthing.flows.plan import Body, LineResult, Plan
-from farthing.flows.python import python_body
-from farthing.flows.source import on_path
+from farthing.flows.dag import format as dag
+from farthing.flows.engine.engine import Engine
+from farthing.flows.engine.plan import Body, LineResult, Plan
 
 CONNECTIONS = Connections(
     environ={},

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from farthing.core.errors import FlowFormatError
-from farthing.flows.runfile import RunFile, dotenv, load
+from farthing.flows.batch.runfile import RunFile, dotenv, load
 
 
 def read(folder: Path, text: str) -> RunFile:

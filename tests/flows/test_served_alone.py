@@ -17,7 +17,7 @@ import pytest
 from farthing import __version__
 from farthing.base.config.settings import Server
 from farthing.core.errors import ConfigError
-from farthing.flows.serving import INCLUDED_FIELDS
+from farthing.flows.serving.served import INCLUDED_FIELDS
 from farthing.gateway.client import open_gateway
 from farthing.server.flowserver import flow_app
 from farthing.server.listener import listen
@@ -254,7 +254,7 @@ async def test_a_reader_who_leaves_ends_the_generator(tmp_path: Path) -> None:
         "words.py": f"""
 import asyncio
 from pathlib import Path
-from farthing.flows.tool import node
+from farthing.flows.code.tool import node
 
 @node
 def words(text: str):

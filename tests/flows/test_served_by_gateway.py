@@ -154,7 +154,7 @@ async def test_a_flow_knows_the_trace_and_feedback_becomes_a_span(tmp_path: Path
     files = {
         **ECHO,
         "echo.py": """
-from farthing.flows.tool import node
+from farthing.flows.code.tool import node
 from opentelemetry import trace
 
 @node

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, NodeFailedError
+from farthing.flows.engine.pieces import Threads, pieces
+from farthing.flows.engine.plan import LineResult
 from farthing.flows.graph import Flow, Input, Output
 from farthing.flows.models import Spent
-from farthing.flows.pieces import Threads, pieces
-from farthing.flows.plan import LineResult
-from farthing.flows.served_inputs import refuse_files
-from farthing.flows.serving import INCLUDED_FIELDS, ServedFlow, TwoStreamsError
+from farthing.flows.serving.inputs import refuse_files
+from farthing.flows.serving.served import INCLUDED_FIELDS, ServedFlow, TwoStreamsError
 
 
 class Giving:

@@ -9,7 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from farthing.flows import connection_types, images, marks, metrics, shim, tool
+from farthing.flows import shim
+from farthing.flows.batch import metrics
+from farthing.flows.code import marks, tool
+from farthing.flows.connections import types as connection_types
+from farthing.flows.prompts import images
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import click
 from farthing.cli.output import print_json
 
 if TYPE_CHECKING:
-    from farthing.flows.check import Checked
-    from farthing.flows.findings import Finding
+    from farthing.flows.check.check import Checked
+    from farthing.flows.check.findings import Finding
 
 _VERDICTS = {"runs": ("✓", "green"), "does not run": ("✗", "red")}
 _MARKS = {"broken": ("✗", "red"), "note": ("·", None)}
@@ -21,8 +21,8 @@ _MARKS = {"broken": ("✗", "red"), "note": ("·", None)}
 
 def check_all(paths: Sequence[Path], config: Path | None) -> list[Checked]:
     """Each flow at or below the paths. Raises FlowFormatError when a path is not there."""
-    from farthing.flows.check import check, find_flows
-    from farthing.flows.findings import Known
+    from farthing.flows.check.check import check, find_flows
+    from farthing.flows.check.findings import Known
     from farthing.flows.jobs import project_connections
 
     files = [file for path in paths for file in find_flows(path)]

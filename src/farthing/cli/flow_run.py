@@ -19,9 +19,9 @@ from farthing.cli.spaced import pairs
 
 if TYPE_CHECKING:
     from farthing.cli.flow_test import Trial
-    from farthing.flows.batch import Progress
-    from farthing.flows.records import Definition, Line, Run
-    from farthing.flows.runs import Runs
+    from farthing.flows.batch.batch import Progress
+    from farthing.flows.batch.records import Definition, Line, Run
+    from farthing.flows.batch.runs import Runs
 
 #: Failed lines that are listed one by one.
 _SHOWN_FAILURES = 5
@@ -66,7 +66,7 @@ def order_of(
 ) -> Order:
     """The options of `farthing flow run` as an order. Raises click.UsageError, FlowInputError."""
     from farthing.cli.flow import trial_of
-    from farthing.flows.records import Definition
+    from farthing.flows.batch.records import Definition
 
     if data is None and source_run is None and resume_from is None:
         raise click.UsageError("A run needs lines: --data FILE, --run NAME or --resume-from NAME.")
@@ -102,7 +102,7 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
     from farthing.base.clock import SystemClock
     from farthing.cli.flow_models import flow_models
     from farthing.core.private import Private
-    from farthing.flows.batch import Batch, default_name
+    from farthing.flows.batch.batch import Batch, default_name
     from farthing.flows.jobs import opened, project_connections
 
     trial, clock = order.trial, SystemClock()
@@ -145,7 +145,7 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
                 )
                 raise
         if export is not None:
-            from farthing.flows import runfolder
+            from farthing.flows.batch import runfolder
 
             await runfolder.export(runs, run.name, export)
         return await _done(run, runs)
@@ -205,7 +205,7 @@ async def open_runs(config: Path | None = None) -> AsyncIterator[Runs]:
     from farthing.base.clock import SystemClock
     from farthing.base.config.loader import load
     from farthing.base.storage import connect
-    from farthing.flows.runs import Runs
+    from farthing.flows.batch.runs import Runs
 
     settings = load(config, os.environ).settings
     os.umask(0o077)  # a database that is made now is for this user only

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def described(folder: Path) -> list[dict[str, Any]]:
     """Each flow at or below a folder in one row; of one that cannot be read, only where it is."""
-    from farthing.flows.check import find_flows, kind_of
+    from farthing.flows.check.check import find_flows, kind_of
 
     rows = []
     for file in find_flows(folder):
@@ -64,7 +64,7 @@ def _declared(file: Path) -> dict[str, str]:
 
 
 def _load(path: Path) -> Flow:
-    from farthing.flows import dag
+    from farthing.flows.dag import format as dag
 
     return dag.load(path)
 
@@ -122,7 +122,7 @@ def show_flow(path: Path, *, as_json: bool) -> None:
 
 
 def _dag_at(path: Path) -> Flow:
-    from farthing.flows import dag
+    from farthing.flows.dag import format as dag
 
     file = path / dag.FILE if path.is_dir() else path
     if not file.is_file() or file.suffix not in (".yaml", ".yml") or "flex" in file.name:

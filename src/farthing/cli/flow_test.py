@@ -19,11 +19,11 @@ from farthing.cli.output import note, print_json
 
 if TYPE_CHECKING:
     from farthing.base.clock import Clock
-    from farthing.flows.connections import Connections
-    from farthing.flows.dagflow import DagFlow
+    from farthing.flows.connections.connections import Connections
+    from farthing.flows.dag.flow import DagFlow
+    from farthing.flows.engine.plan import LineResult, Trace
     from farthing.flows.jobs import Tried
     from farthing.flows.models import Models, Spent
-    from farthing.flows.plan import LineResult, Trace
     from farthing.flows.runnable import Runnable
 
 
@@ -121,9 +121,9 @@ async def _open(trial: Trial, *, is_streaming: bool = False) -> AsyncIterator[Ru
 
 def _one_node(trial: Trial, models: Models, connections: Connections, clock: Clock) -> DagFlow:
     from farthing.core.errors import FlowError
-    from farthing.flows import dag
-    from farthing.flows.altered import node_alone
-    from farthing.flows.dagflow import DagFlow
+    from farthing.flows.dag import format as dag
+    from farthing.flows.dag.altered import node_alone
+    from farthing.flows.dag.flow import DagFlow
     from farthing.flows.jobs import chosen_variant, declared_environment, set_environment
 
     file = trial.path / dag.FILE if trial.path.is_dir() else trial.path

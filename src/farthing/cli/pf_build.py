@@ -29,7 +29,7 @@ def build_flow(
 ) -> None:
     """Write the folder. Raises FlowError for an output that is not empty, or for an executable."""
     from farthing import __version__
-    from farthing.flows.check import find_flows
+    from farthing.flows.check.check import find_flows
 
     if form == "executable":
         raise FlowError(
@@ -69,7 +69,7 @@ def build_flow(
 
 def _bring_includes(source: Path, target: Path) -> None:
     """Copy what belongs beside the flow: its additional_includes."""
-    from farthing.flows import dag
+    from farthing.flows.dag import format as dag
 
     if not (source / dag.FILE).is_file():
         return

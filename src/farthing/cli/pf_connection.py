@@ -26,7 +26,7 @@ def connection() -> None:
 @common
 def create(file: Path, name: str | None, changes: Sequence[str]) -> None:
     """Create a connection from a YAML file; a .env file makes a custom one."""
-    from farthing.flows.connections import CustomConnection
+    from farthing.flows.connections.connections import CustomConnection
     from farthing.flows.jobs import project_connections, read_dotenv
 
     connections = project_connections()

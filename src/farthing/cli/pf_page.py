@@ -12,7 +12,7 @@ from farthing.core.errors import FlowError
 
 if TYPE_CHECKING:
     from farthing.cli.flow_run import Done
-    from farthing.flows.records import Line
+    from farthing.flows.batch.records import Line
 
 _STYLE = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }

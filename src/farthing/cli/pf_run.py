@@ -19,7 +19,7 @@ from farthing.cli.spaced import pairs
 from farthing.core.errors import FlowError
 
 if TYPE_CHECKING:
-    from farthing.flows.records import Line, Run
+    from farthing.flows.batch.records import Line, Run
 
 _STATUS = {
     "running": "Running",
@@ -79,7 +79,7 @@ def _order(
 ) -> Order:
     """Options before what the file says, `--set` before both."""
     from farthing.cli.flow import trial_of
-    from farthing.flows.records import Definition
+    from farthing.flows.batch.records import Definition
 
     trial = trial_of(path or Path(), **told)
     definition = Definition(flow=str((path or Path()).resolve()))
@@ -117,7 +117,7 @@ def _order(
 
 
 def _read(file: Path, name: str | None) -> tuple[Any, dict[str, str], dict[str, Any], str | None]:
-    from farthing.flows import runfile
+    from farthing.flows.batch import runfile
 
     found = runfile.load(file)
     for each in found.notes:

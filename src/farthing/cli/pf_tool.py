@@ -71,14 +71,14 @@ def write_tool(folder: Path, package: str | None, name: str, told: dict[str, str
 
 def package_tools() -> dict[str, Any]:
     """The tools of installed packages, by id. Raises FlowError for a package whose listing fails."""
-    from farthing.flows.packages import listed_tools
+    from farthing.flows.code.packages import listed_tools
 
     return dict(listed_tools())
 
 
 def code_tools(folder: Path) -> dict[str, Any]:
     """The tools that a DAG's nodes name, by file. Raises FlowFormatError."""
-    from farthing.flows import dag
+    from farthing.flows.dag import format as dag
 
     nodes = dag.load(folder).nodes
     return {
@@ -90,7 +90,7 @@ def code_tools(folder: Path) -> dict[str, Any]:
 
 def faults_of(source: str) -> list[str]:
     """What keeps a tool from being used; empty when nothing does. Of a file, nothing is run but its import."""
-    from farthing.flows.source import load_function
+    from farthing.flows.code.source import load_function
 
     file = Path(source)
     if file.suffix == ".py":

@@ -15,12 +15,12 @@ import msgspec
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FarthingError, FlowFormatError, FlowInputError
-from farthing.flows.engine import LINE_TIMEOUT_S
+from farthing.flows.engine.engine import LINE_TIMEOUT_S
+from farthing.flows.engine.plan import LineResult
 from farthing.flows.graph import Flow, Variants
-from farthing.flows.plan import LineResult
 
 if TYPE_CHECKING:
-    from farthing.flows.connections import Connections
+    from farthing.flows.connections.connections import Connections
     from farthing.flows.models import Models, Spent
     from farthing.flows.runnable import Runnable
 
@@ -68,7 +68,7 @@ class _Measured:
         return self._flow.spent
 
     async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
-        from farthing.flows.metrics import collecting
+        from farthing.flows.batch.metrics import collecting
 
         with collecting() as metrics:
             result = await self._flow.aggregate(lines)
@@ -81,7 +81,7 @@ class _Measured:
 
 def project_connections() -> Connections:
     """The connections of the project in this folder, its `.env` not included."""
-    from farthing.flows.connections import Connections
+    from farthing.flows.connections.connections import Connections
 
     return Connections(Path.cwd(), environ=os.environ)
 
@@ -127,8 +127,8 @@ async def opened(
     limit_s = LINE_TIMEOUT_S if line_timeout_s is None else line_timeout_s
     flow: Runnable
     if overrides:
-        from farthing.flows.altered import overridden
-        from farthing.flows.dagflow import DagFlow
+        from farthing.flows.dag.altered import overridden
+        from farthing.flows.dag.flow import DagFlow
 
         changed = overridden(_dag_with(path, variant), overrides)
         flow = DagFlow(
@@ -154,7 +154,7 @@ async def opened(
 
 
 def _dag_with(path: Path, variant: str | None) -> Flow:
-    from farthing.flows import dag
+    from farthing.flows.dag import format as dag
 
     file = path / dag.FILE if path.is_dir() else path
     if file.suffix not in (".yaml", ".yml") or "flex" in file.name or not file.is_file():

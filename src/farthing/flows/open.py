@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowFormatError, FlowInputError, did_you_mean
-from farthing.flows import dag, flexfile, promptyfile
+from farthing.flows.dag import format as dag
+from farthing.flows.flex import format as flexfile
 from farthing.flows.models import Models
-from farthing.flows.prompty import Prompty
+from farthing.flows.prompty import format as promptyfile
+from farthing.flows.prompty.prompty import Prompty
 from farthing.flows.runnable import Runnable
 
 if TYPE_CHECKING:
-    from farthing.flows.connections import Connections
+    from farthing.flows.connections.connections import Connections
 
 Kind = Literal["dag", "flex", "prompty"]
 #: Files that make a folder a flow.
@@ -132,7 +134,7 @@ def set_environment(environment: Mapping[str, str], connections: Connections) ->
 def _open_dag(
     file: Path, connections: Connections, variant: str | None, given: dict[str, Any]
 ) -> Runnable:
-    from farthing.flows.dagflow import DagFlow
+    from farthing.flows.dag.flow import DagFlow
 
     flow = dag.load(file)
     if variant:
@@ -158,11 +160,11 @@ def _open_object(
     if isinstance(source, Prompty) or (
         isinstance(source, Path) and source.suffix == promptyfile.SUFFIX
     ):
-        from farthing.flows.promptyflow import PromptyFlow
+        from farthing.flows.prompty.flow import PromptyFlow
 
         given.pop("threads", None)  # it has no functions to run
         return PromptyFlow(source, **given)
-    from farthing.flows.flex import FlexFlow
+    from farthing.flows.flex.flow import FlexFlow
 
     return FlexFlow(source, connections=connections, **given)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from farthing.flows.engine.plan import LineResult
 from farthing.flows.graph import Flow
 from farthing.flows.models import Spent
-from farthing.flows.plan import LineResult
 
 
 class Runnable(Protocol):

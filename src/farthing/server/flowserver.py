@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from farthing.flows.asking import CallersModels
+from farthing.flows.serving.asking import CallersModels
 from farthing.gateway.client import Gateway
 from farthing.server.app import App
 from farthing.server.faces.flows import ALONE

@@ -17,7 +17,7 @@ from farthing.gateway.client import Gateway
 if TYPE_CHECKING:
     from farthing.flows.models import Models
     from farthing.flows.runnable import Runnable
-    from farthing.flows.serving import ServedFlow
+    from farthing.flows.serving.served import ServedFlow
 
 _log = logging.getLogger("farthing.server")
 
@@ -34,7 +34,7 @@ class FlowUnavailableError(FlowError):
 
 async def open_from_disk(path: Path, models: Models, clock: Clock) -> Runnable:
     """The flow in that folder or file, its connections those of the project. Raises FlowError."""
-    from farthing.flows.connections import Connections
+    from farthing.flows.connections.connections import Connections
     from farthing.flows.open import open_flow
 
     def work() -> Runnable:
@@ -107,7 +107,7 @@ class Shelf:
                 _log.warning("A flow cannot be closed.\n%s", describe_exception(error))
 
     async def _open(self, name: str, path: str) -> ServedFlow:
-        from farthing.flows.asking import CallersModels
+        from farthing.flows.serving.asking import CallersModels
 
         try:
             models = CallersModels(self._gateway)
@@ -123,7 +123,7 @@ class Shelf:
 
 async def open_served(path: Path, opener: Opener, models: Models, clock: Clock) -> ServedFlow:
     """A flow ready to answer. Raises FlowError."""
-    from farthing.flows.serving import ServedFlow
+    from farthing.flows.serving.served import ServedFlow
 
     runnable = await opener(path, models, clock)
     try:

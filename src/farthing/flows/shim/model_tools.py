@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from farthing.flows import direct
-from farthing.flows.chat import ROLES, Message, parse_chat
-from farthing.flows.connection_types import (
+from farthing.flows.code.marks import PromptTemplate
+from farthing.flows.code.tool import ToolProvider, node
+from farthing.flows.connections import direct
+from farthing.flows.connections.types import (
     AzureOpenAIConnection,
     Connection,
     OpenAIConnection,
     ServerlessConnection,
 )
-from farthing.flows.images import Image
-from farthing.flows.marks import PromptTemplate
-from farthing.flows.prompts import chat_lists, render, with_pictures_apart
-from farthing.flows.requests import (
+from farthing.flows.prompts.chat import ROLES, Message, parse_chat
+from farthing.flows.prompts.images import Image
+from farthing.flows.prompts.requests import (
     Api,
     RequestFormatError,
     Vendor,
@@ -24,7 +24,7 @@ from farthing.flows.requests import (
     completion_body,
     parameter_names,
 )
-from farthing.flows.tool import ToolProvider, node
+from farthing.flows.prompts.templates import chat_lists, render, with_pictures_apart
 
 _CHAT, _COMPLETIONS, _EMBEDDINGS = "chat/completions", "completions", "embeddings"
 

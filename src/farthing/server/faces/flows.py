@@ -39,7 +39,7 @@ from farthing.wire.edge.exchange import Exchange
 
 if TYPE_CHECKING:
     from farthing.flows.models import Spent
-    from farthing.flows.serving import Answer, ServedFlow
+    from farthing.flows.serving.served import Answer, ServedFlow
 
 _STREAM = "text/event-stream"
 _JSON = frozenset({"application/json", "application/*", "*/*"})
@@ -58,8 +58,8 @@ class NotAcceptableError(FlowError):
 
 async def score(visit: Visit) -> None:
     """POST …/score: run one line"""
-    from farthing.flows.asking import asking
     from farthing.flows.models import Models
+    from farthing.flows.serving.asking import asking
 
     exchange = visit.exchange
     caller = await _caller(visit)

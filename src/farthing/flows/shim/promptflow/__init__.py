@@ -1,9 +1,9 @@
 """`promptflow`: the names of its first releases, which many flows still import from the top."""
 
-from farthing.flows.metrics import log_metric
+from farthing.flows.batch.metrics import log_metric
+from farthing.flows.code.tool import ToolProvider
+from farthing.flows.code.tool import node as tool
 from farthing.flows.shim.late import late
-from farthing.flows.tool import ToolProvider
-from farthing.flows.tool import node as tool
 
 __all__ = ["ToolProvider", "log_flow_metric", "log_metric", "tool"]
 #: The release whose behaviour flows find here.

@@ -1,6 +1,6 @@
 """`promptflow.connections`: the types of connections."""
 
-from farthing.flows.connection_types import (
+from farthing.flows.connections.types import (
     AzureAIServicesConnection,
     AzureContentSafetyConnection,
     AzureOpenAIConnection,

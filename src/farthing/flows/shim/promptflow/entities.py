@@ -1,6 +1,6 @@
 """`promptflow.entities`: settings of tools' inputs, and the types of connections once more."""
 
-from farthing.flows.connection_types import (
+from farthing.flows.connections.types import (
     AzureContentSafetyConnection,
     AzureOpenAIConnection,
     CognitiveSearchConnection,

@@ -1,9 +1,9 @@
 """`promptflow._core.tool`: where older tools find their decorator."""
 
+from farthing.flows.code.tool import ToolProvider
+from farthing.flows.code.tool import node as tool
 from farthing.flows.shim.late import late
 from farthing.flows.shim.settings import DynamicList, InputSetting
-from farthing.flows.tool import ToolProvider
-from farthing.flows.tool import node as tool
 
 __all__ = ["DynamicList", "InputSetting", "ToolProvider", "tool"]
 

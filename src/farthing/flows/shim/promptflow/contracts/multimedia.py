@@ -1,6 +1,6 @@
 """`promptflow.contracts.multimedia`: images."""
 
-from farthing.flows.images import Image
+from farthing.flows.prompts.images import Image
 from farthing.flows.shim.late import late
 
 __all__ = ["Image"]

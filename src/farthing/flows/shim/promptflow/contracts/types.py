@@ -1,6 +1,6 @@
 """`promptflow.contracts.types`: the texts that mark parameters."""
 
-from farthing.flows.marks import AssistantDefinition, FilePath, PromptTemplate, Secret
+from farthing.flows.code.marks import AssistantDefinition, FilePath, PromptTemplate, Secret
 from farthing.flows.shim.late import late
 
 __all__ = ["AssistantDefinition", "FilePath", "PromptTemplate", "Secret"]

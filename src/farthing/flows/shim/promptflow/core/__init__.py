@@ -1,14 +1,14 @@
 """`promptflow.core`: the decorator of tools, prompties, model configurations, metrics."""
 
-from farthing.flows.metrics import log_metric
-from farthing.flows.model_configuration import (
+from farthing.flows.batch.metrics import log_metric
+from farthing.flows.code.tool import ToolProvider
+from farthing.flows.code.tool import node as tool
+from farthing.flows.connections.model_configuration import (
     AzureOpenAIModelConfiguration,
     ModelConfiguration,
     OpenAIModelConfiguration,
 )
 from farthing.flows.shim.late import late
-from farthing.flows.tool import ToolProvider
-from farthing.flows.tool import node as tool
 
 __all__ = [
     "AzureOpenAIModelConfiguration",
@@ -27,9 +27,9 @@ __getattr__ = late(
     "promptflow.core",
     {
         "AsyncFlow": "farthing.flows.client:AsyncFlow",
-        "AsyncPrompty": "farthing.flows.prompty:AsyncPrompty",
+        "AsyncPrompty": "farthing.flows.prompty.prompty:AsyncPrompty",
         "Flow": "farthing.flows.client:Flow",
-        "Prompty": "farthing.flows.prompty:Prompty",
+        "Prompty": "farthing.flows.prompty.prompty:Prompty",
     },
     known=globals(),
 )

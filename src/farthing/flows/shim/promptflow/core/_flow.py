@@ -6,8 +6,8 @@ __getattr__ = late(
     "promptflow.core._flow",
     {
         "AsyncFlow": "farthing.flows.client:AsyncFlow",
-        "AsyncPrompty": "farthing.flows.prompty:AsyncPrompty",
+        "AsyncPrompty": "farthing.flows.prompty.prompty:AsyncPrompty",
         "Flow": "farthing.flows.client:Flow",
-        "Prompty": "farthing.flows.prompty:Prompty",
+        "Prompty": "farthing.flows.prompty.prompty:Prompty",
     },
 )

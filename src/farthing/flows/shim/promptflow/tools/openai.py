@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from farthing.flows.connection_types import OpenAIConnection
-from farthing.flows.marks import PromptTemplate
+from farthing.flows.code.marks import PromptTemplate
+from farthing.flows.code.tool import node
+from farthing.flows.connections.types import OpenAIConnection
 from farthing.flows.shim.late import late
 from farthing.flows.shim.model_tools import OpenAI
-from farthing.flows.tool import node
 
 __all__ = ["OpenAI", "chat", "completion"]
 

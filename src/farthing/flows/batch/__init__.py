@@ -1,0 +1,1 @@
+"""Runs over data: lines, column mapping, and what is kept of them."""

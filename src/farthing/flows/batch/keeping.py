@@ -1,0 +1,189 @@
+"""What a batch keeps of its lines: as records, written to the store in groups while others run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from farthing.core.errors import FarthingError, FlowError
+from farthing.flows.batch.feed import Fed
+from farthing.flows.batch.records import Cost, Line, as_json
+from farthing.flows.batch.runs import Runs
+from farthing.flows.engine.plan import LineResult
+from farthing.flows.graph import Flow
+from farthing.flows.models import Spent
+from farthing.flows.references import NodeReference
+from farthing.flows.values import TYPES
+
+#: Lines that may wait for the store before those that run wait too.
+MOST_WAITING = 1024
+
+
+class Recorder:
+    """Makes the record of a line. needed: the nodes whose values those behind all lines refer to."""
+
+    def __init__(self, flow: Flow) -> None:
+        ordinary = {node.name for node in flow.nodes if not node.is_aggregation}
+        references = [
+            reference
+            for node in flow.nodes
+            if node.is_aggregation
+            for _, reference, _ in node.references()
+        ]
+        named = {each.node for each in references if isinstance(each, NodeReference)}
+        self.needed = frozenset(named & ordinary)
+        #: Whether something may run behind all lines; a flow without nodes says so only when it is asked.
+        self.has_end = not flow.nodes or any(node.is_aggregation for node in flow.nodes)
+        # An input of another type is a connection, and what it stands for holds a key.
+        self._hidden = frozenset(each.name for each in flow.inputs if each.kind not in TYPES)
+
+    def record(
+        self,
+        fed: Fed,
+        inputs: Mapping[str, Any],
+        result: LineResult,
+        started_at_s: float,
+        took_s: float,
+    ) -> Line:
+        """The record of a line. inputs: as mapped. An output that is no JSON makes it a failed one."""
+        error, outputs = result.error, None
+        if error is None:
+            try:
+                outputs = as_json(result.outputs)
+            except _UNWRITABLE:
+                error = result.error = _unwritable(result.outputs)
+        shown = {k: v for k, v in result.inputs.items() if k not in self._hidden}
+        try:
+            text = as_json(shown)
+        except _UNWRITABLE:
+            shown = {k: v for k, v in inputs.items() if k not in self._hidden}
+            text = _as_json_or(shown, "{}")
+        rest = {k: v for k, v in fed.columns.items() if k not in shown or shown[k] != v}
+        return Line(
+            number=fed.number,
+            status="completed" if error is None else "failed",
+            inputs=text,
+            columns=_as_json_or(rest, None) if rest else None,
+            outputs=outputs,
+            node_values=self._values(result) if error is None else None,
+            error_code=error.code if error is not None else None,
+            error_node=error.node if isinstance(error, FlowError) else None,
+            error_message=str(error) if error is not None else None,
+            started_at_ms=int(started_at_s * 1000),
+            latency_us=int(took_s * 1_000_000),
+        )
+
+    def trimmed(self, result: LineResult) -> LineResult:
+        """What those behind all lines need of a line, and no more."""
+        return LineResult(
+            inputs=result.inputs,
+            outputs=result.outputs,
+            values={k: v for k, v in result.values.items() if k in self.needed},
+        )
+
+    def restored(self, line: Line) -> LineResult:
+        """The same, of a line that was run in an earlier session."""
+        return LineResult(
+            inputs=msgspec.json.decode(line.inputs),
+            outputs=msgspec.json.decode(line.outputs or "{}"),
+            values=msgspec.json.decode(line.node_values or "{}"),
+        )
+
+    def _values(self, result: LineResult) -> str | None:
+        if not self.needed:
+            return None
+        values = {k: v for k, v in result.values.items() if k in self.needed}
+        text: str | None = _as_json_or(values, None)
+        return text
+
+
+class Keeper:
+    """Writes records in groups: while one group is written the next gathers.
+
+    The writing is a task of its own, so that a batch that is cancelled does not leave a group half told.
+    """
+
+    def __init__(
+        self, runs: Runs, run: int, spent: Callable[[], Spent], told: Callable[[list[Line]], None]
+    ) -> None:
+        """spent: what models have cost so far. told: hears of each group that is kept."""
+        self._runs = runs
+        self._run = run
+        self._spent = spent
+        self._told = told
+        self._before = msgspec.structs.replace(spent())
+        self._waiting: list[Line] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._error: Exception | None = None
+
+    async def add(self, line: Line) -> None:
+        """Keep it soon. Waits when too many wait already. Raises StorageError, of an earlier one too."""
+        self._waiting.append(line)
+        self._begin()
+        if len(self._waiting) >= MOST_WAITING and self._writing is not None:
+            await asyncio.shield(self._writing)
+        if self._error is not None:
+            raise self._error
+
+    async def flush(self) -> None:
+        """Return once all are kept. Raises StorageError."""
+        for is_last in (False, True):  # what is under way, then what has been spent behind it
+            self._begin(is_last=is_last)
+            if self._writing is not None:
+                await asyncio.shield(self._writing)
+        if self._error is not None:
+            raise self._error
+
+    def _begin(self, *, is_last: bool = False) -> None:
+        if self._error is None and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.create_task(self._write(is_last=is_last))
+
+    async def _write(self, *, is_last: bool) -> None:
+        while self._waiting or is_last:
+            group, self._waiting, is_last = self._waiting, [], False
+            now = msgspec.structs.replace(self._spent())
+            try:
+                await self._runs.add(self._run, group, _cost(self._before, now))
+                self._told(group)
+            # Border: a task, whose error nobody would hear; `add` and `flush` raise it.
+            except Exception as error:
+                self._error = error
+                return
+            self._before = now
+
+
+_UNWRITABLE = (TypeError, ValueError, RecursionError)
+
+
+def _as_json_or(value: Any, default: Any) -> Any:
+    try:
+        return as_json(value)
+    except _UNWRITABLE:
+        return default
+
+
+def _unwritable(outputs: Mapping[str, Any]) -> FarthingError:
+    for name, value in outputs.items():
+        try:
+            as_json(value)
+        except _UNWRITABLE:
+            return FlowError(
+                f"The output '{name}' is a {type(value).__name__} that JSON has nothing for.",
+                hint="Return texts, numbers, lists and dicts.",
+                param=name,
+            )
+    return FlowError(
+        "The outputs have names that JSON has nothing for.", hint="Name them by texts."
+    )
+
+
+def _cost(before: Spent, now: Spent) -> Cost:
+    return Cost(
+        calls=now.calls - before.calls,
+        input_tokens=now.input_tokens - before.input_tokens,
+        output_tokens=now.output_tokens - before.output_tokens,
+        nanodollars=now.nanodollars - before.nanodollars,
+    )

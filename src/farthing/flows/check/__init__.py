@@ -1,0 +1,1 @@
+"""What of a project runs, and what it needs."""

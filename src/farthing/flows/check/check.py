@@ -1,0 +1,257 @@
+"""Looks at a whole project without running any of it: what will run, and what it needs first."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
+from farthing.flows.check.findings import Finding, Known, at, is_installed, package_of
+from farthing.flows.check.source import check_imports, check_python, parsed
+from farthing.flows.graph import Flow, Node
+
+#: Folders in which no flow of the project lives.
+_SKIPPED = {"node_modules", "__pycache__", "dist", "build", "venv", "site-packages"}
+_DAG, _FLEX = "flow.dag.yaml", "flow.flex.yaml"
+
+
+class Checked(msgspec.Struct, frozen=True, kw_only=True):
+    """One flow of the project. kind: `dag`, `flex` or `prompty`."""
+
+    path: str
+    kind: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs here as it is."""
+        return all(each.kind == "note" for each in self.findings)
+
+
+def find_flows(folder: Path) -> list[Path]:
+    """The flow files at or below a folder, sorted; a file stands for itself. Raises FlowFormatError."""
+    if folder.is_file():
+        return [folder]
+    if not folder.is_dir():
+        raise FlowFormatError(
+            "There is no such file or folder.", hint=_near(folder), path=str(folder)
+        )
+    found = [
+        path
+        for path in folder.rglob("*")
+        if (path.name in (_DAG, _FLEX) or path.suffix == ".prompty")
+        and not any(
+            part in _SKIPPED or part.startswith(".") for part in path.relative_to(folder).parts[:-1]
+        )
+    ]
+    return sorted(found)
+
+
+def kind_of(file: Path) -> str:
+    """`dag`, `flex` or `prompty`, by the name of the file."""
+    if file.suffix == ".prompty":
+        return "prompty"
+    return "flex" if "flex" in file.name else "dag"
+
+
+def check(file: Path, known: Known) -> Checked:
+    """Look at one flow file and what it names. Reads files only; nothing is imported, nothing asked."""
+    kind = kind_of(file)
+    checks = {"dag": _check_dag, "flex": _check_flex, "prompty": _check_prompty}
+    try:
+        findings = list(checks[kind](file, known))
+    except FlowFormatError as error:
+        findings = [_broken(error, file)]
+    except FlowError as error:
+        findings = [
+            Finding(kind="broken", message=error.message, hint=error.hint or "", path=str(file))
+        ]
+    unique: dict[tuple[str, str], Finding] = {}
+    for finding in findings:
+        # A model or package that is wanted in many places is one thing to get.
+        unique.setdefault((finding.kind, _thing(finding)), finding)
+    return Checked(path=str(file), kind=kind, findings=tuple(unique.values()))
+
+
+def _thing(finding: Finding) -> str:
+    if finding.kind == "package":
+        return finding.hint
+    return finding.message if finding.kind in ("model", "note") else str(finding)
+
+
+def _broken(error: FlowFormatError, file: Path) -> Finding:
+    return Finding(
+        kind="broken",
+        message=error.message,
+        hint=error.hint or "",
+        path=error.path or str(file),
+        line=error.line,
+        node=error.node,
+    )
+
+
+# --- DAG ---
+
+
+def _check_dag(file: Path, known: Known) -> Iterator[Finding]:
+    from farthing.flows.dag import format as dag
+
+    flow = dag.load(file)
+    for warning in flow.warnings:
+        yield Finding(kind="note", message=warning, path=str(file))
+    bodies = [*flow.nodes]
+    for choice in flow.variants.values():
+        bodies += [node for node in choice.nodes.values() if node not in bodies]
+    for node in bodies:
+        if node.source.kind in ("package", "package_with_prompt"):
+            yield from _check_package_tool(node)
+        elif node.kind in ("python", "custom_llm"):
+            yield from check_python(flow, node, known)
+        if node.kind in ("llm", "prompt") and node.source.path:
+            yield from _check_template(flow, node)
+        if node.kind == "llm":
+            yield from _check_llm(node, known)
+
+
+def _check_llm(node: Node, known: Known) -> Iterator[Finding]:
+    given = {port.name: port for port in node.inputs}
+    port = given.get("deployment_name") or given.get("model")
+    if port is None:
+        message = f"The LLM node '{node.name}' names no model."
+        hint = "Add deployment_name (Azure) or model (OpenAI) to its inputs."
+        yield Finding(kind="broken", message=message, hint=hint, **at(node.span, node))
+    elif port.reference is None and isinstance(port.value, str) and port.value:
+        reason = known.why_no_model(port.value)
+        if reason is not None:
+            yield Finding(
+                kind="model",
+                subject=port.value,
+                message=f"The model '{port.value}' cannot be called here.",
+                hint=reason,
+                path=port.span.path,
+                line=port.span.line,
+                node=node.name,
+            )
+    if node.connection and node.connection not in known.connections:
+        message = f"Its models are asked through this gateway; '{node.connection}' is not needed."
+        yield Finding(kind="note", message=message, **at(node.span, node))
+
+
+def _check_template(flow: Flow, node: Node) -> Iterator[Finding]:
+    import jinja2
+
+    file = flow.folder / (node.source.path or "")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        jinja2.Environment(autoescape=False).parse(text)  # noqa: S701 -- prompts are no HTML
+    except jinja2.TemplateSyntaxError as error:
+        yield Finding(
+            kind="broken",
+            message=f"The template does not parse: {error.message}.",
+            hint="Check the braces on that line.",
+            path=str(file),
+            line=error.lineno,
+            node=node.name,
+        )
+    except (OSError, UnicodeDecodeError):
+        if not flow.includes:  # those are copied beside the flow before it runs
+            message = f"The template of '{node.name}' cannot be read."
+            yield Finding(kind="broken", message=message, path=str(file), node=node.name)
+
+
+def _check_package_tool(node: Node) -> Iterator[Finding]:
+    tool = node.source.tool or ""
+    module = tool.rpartition(".")[0] or tool
+    if tool.startswith("promptflow.tools.") or is_installed(module.partition(".")[0]):
+        return
+    package = module.partition(".")[0]
+    yield Finding(
+        kind="package",
+        message=f"'{node.name}' uses the tool '{tool}', whose package is not installed.",
+        hint=f"pip install {package_of(package).replace('_', '-')}",
+        path=node.span.path,
+        line=node.span.line,
+        node=node.name,
+    )
+
+
+# --- flex and prompty ---
+
+
+def _check_flex(file: Path, known: Known) -> Iterator[Finding]:
+    from farthing.flows import yaml
+
+    document = yaml.read(file)
+    entry = yaml.plain(document.get("entry"))
+    place = yaml.place_of(document, "entry", str(file))
+    line = place.line if place else None
+    module, _, name = str(entry or "").partition(":")
+    source = file.parent / (module.replace(".", "/") + ".py")
+    if not module or not name:
+        message, hint = "It names no entry.", "Write entry: module:function, or module:Class."
+        yield Finding(kind="broken", message=message, hint=hint, path=str(file), line=line)
+        return
+    if not source.is_file():
+        if is_installed(module):
+            return
+        message = f"Its entry is in '{module}', which is neither beside it nor installed."
+        yield Finding(
+            kind="broken", message=message, hint=_near(source) or "", path=str(file), line=line
+        )
+        return
+    tree = parsed(source)
+    if tree is None:
+        raise FlowFormatError("This is not Python that can be read.", path=str(source))
+    named = {getattr(each, "name", "") for each in tree.body}
+    named |= {
+        t.id
+        for s in tree.body
+        if isinstance(s, ast.Assign)
+        for t in s.targets
+        if isinstance(t, ast.Name)
+    }
+    named |= {
+        alias.asname or alias.name
+        for s in tree.body
+        if isinstance(s, ast.ImportFrom)
+        for alias in s.names
+    }
+    if name not in named:
+        message = f"'{source.name}' has no '{name}'."
+        hint = did_you_mean(name, named - {""}) or ""
+        yield Finding(kind="broken", message=message, hint=hint, path=str(file), line=line)
+    yield from check_imports(source, tree, file.parent, set())
+
+
+def _check_prompty(file: Path, known: Known) -> Iterator[Finding]:
+    from farthing.flows import yaml
+
+    text = file.read_text(encoding="utf-8-sig")
+    parts = text.split("\n---", 1) if text.lstrip().startswith("---") else []
+    if len(parts) != 2:
+        raise FlowFormatError(
+            "It does not begin with its settings.",
+            hint="A prompty file is YAML between two lines of ---, and the prompt below them.",
+            path=str(file),
+        )
+    head = yaml.parse(parts[0].lstrip()[3:].lstrip("\n") or "{}", str(file), first_line=2)
+    model = yaml.plain(head.get("model")) or {}
+    configuration = model.get("configuration") if isinstance(model, dict) else None
+    if not isinstance(configuration, dict):
+        return
+    name = configuration.get("azure_deployment") or configuration.get("model")
+    if isinstance(name, str) and "${" not in name:
+        reason = known.why_no_model(name)
+        if reason is not None:
+            message = f"The model '{name}' cannot be called here."
+            yield Finding(kind="model", message=message, hint=reason, subject=name, path=str(file))
+
+
+def _near(path: Path) -> str | None:
+    try:
+        return did_you_mean(path.name, [each.name for each in path.parent.iterdir()])
+    except OSError:
+        return None

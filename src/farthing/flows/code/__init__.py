@@ -1,0 +1,1 @@
+"""The Python of a flow: its files, nodes and their parameters."""

@@ -1,0 +1,1 @@
+"""Connections: where models and services are, and the keys to them."""

@@ -1,0 +1,1 @@
+"""`flow.dag.yaml`: prompt flow's graphs of nodes."""

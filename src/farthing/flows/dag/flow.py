@@ -1,0 +1,114 @@
+"""A DAG flow that is open: each node has its body, and lines run through the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from farthing.base.clock import Clock
+from farthing.core.errors import FlowFormatError, FlowInputError
+from farthing.flows.batch.metrics import collecting, log_metric
+from farthing.flows.code.nodes import python_body
+from farthing.flows.connections.connections import Connections
+from farthing.flows.dag.includes import located
+from farthing.flows.engine import ambient
+from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS, Engine
+from farthing.flows.engine.plan import Body, LineResult, Plan
+from farthing.flows.graph import Flow, Node
+from farthing.flows.models import Models, Spent
+from farthing.flows.prompts.images import load_inputs
+from farthing.flows.prompts.llm import Llm, prompt_body
+from farthing.flows.prompts.requests import Vendor
+
+
+class DagFlow:
+    """See `runnable.Runnable`."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        *,
+        models: Models,
+        connections: Connections,
+        clock: Clock,
+        threads: int = THREADS,
+        line_timeout_s: float = LINE_TIMEOUT_S,
+    ) -> None:
+        """Imports the flow's functions. Raises FlowFormatError, ConnectionMissingError."""
+        self.flow = flow
+        self._models = models
+        self._connections = connections
+        self._clock = clock
+        self._llms: list[Llm] = []
+        self._called = Spent()  # by prompties that its functions call
+        self._engine = Engine(clock, threads=threads, line_timeout_s=line_timeout_s)
+        self._plan = Plan(flow, {node.name: self._body(node) for node in flow.nodes})
+
+    @property
+    def spent(self) -> Spent:
+        """What its LLM nodes, and the prompties of its functions, have cost so far."""
+        total = Spent()
+        total.add(self._called)
+        for llm in self._llms:
+            total.add(llm.spent)
+        return total
+
+    async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
+        """See `Runnable.run`."""
+        try:
+            taken = load_inputs(self.flow, inputs)
+        except FlowInputError as error:
+            return LineResult(inputs=dict(inputs), error=error)
+        with ambient.line(self._models, self._called, self._clock) as here:
+            result = await self._engine.run(self._plan, taken, number=number)
+            if result.error is not None:
+                here.close()  # a function that still waits for a model is told
+        return result
+
+    async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
+        """See `Runnable.aggregate`."""
+        with ambient.line(self._models, self._called, self._clock), collecting() as metrics:
+            result = await self._engine.aggregate(self._plan, lines)
+        result.metrics = dict(metrics)
+        for name, value in metrics.items():
+            log_metric(name, value)  # for those who collect around this
+        return result
+
+    async def aclose(self) -> None:
+        """See `Runnable.aclose`."""
+        await self._engine.__aexit__()
+
+    # --- bodies ---
+
+    def _body(self, node: Node) -> Body:
+        makers: dict[str, Callable[[Node], Body]] = {
+            "llm": self._llm,
+            "prompt": lambda each: prompt_body(self._template(each), self._new_token),
+            "python": lambda each: python_body(self.flow, each, self._connections),
+            "custom_llm": lambda each: python_body(self.flow, each, self._connections),
+        }
+        return makers[node.kind](node)
+
+    def _llm(self, node: Node) -> Body:
+        vendor: Vendor = "AzureOpenAI"
+        if node.connection:
+            vendor = self._connections.vendor(node.connection, node)
+        elif node.provider == "OpenAI":
+            vendor = "OpenAI"
+        llm = Llm(
+            node, self._template(node), self._models, vendor=vendor, new_token=self._new_token
+        )
+        self._llms.append(llm)
+        return llm.body
+
+    def _template(self, node: Node) -> str:
+        path = located(self.flow, node.source.path or "")
+        try:
+            return path.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise FlowFormatError(
+                f"The template of '{node.name}' cannot be read.", node=node.name, path=str(path)
+            ) from error
+
+    def _new_token(self) -> str:
+        return self._clock.token_bytes(16).hex()

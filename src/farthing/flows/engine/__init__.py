@@ -1,0 +1,1 @@
+"""Runs lines: what waits for what, threads and the loop."""

@@ -1,0 +1,1 @@
+"""`flow.flex.yaml`: flows that are a Python function or class."""

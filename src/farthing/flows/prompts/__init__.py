@@ -1,0 +1,1 @@
+"""Templates, chats and the requests of LLM nodes."""

@@ -1,0 +1,1 @@
+"""`.prompty`: a prompt with its model in one file."""

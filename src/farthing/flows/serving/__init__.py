@@ -1,0 +1,1 @@
+"""A flow that is served: inputs, outputs and its description."""
