@@ -225,13 +225,14 @@ def is_damaged(path: Path, position: int) -> bool:
 def _split(data: bytes) -> tuple[list[bytes], int]:
     """The whole records at the start of `data`, and how many bytes they take."""
     payloads = []
-    at, end, head = 0, len(data), _FRAME.size
-    while at + head <= end:
-        size, checksum = _FRAME.unpack_from(data, at)
-        stop = at + head + size
+    unpack, head = _FRAME.unpack_from, _FRAME.size
+    at, end = 0, len(data)
+    while (start := at + head) <= end:
+        size, checksum = unpack(data, at)
+        stop = start + size
         if size > _MOST or stop > end:
             break
-        payload = data[at + head : stop]
+        payload = data[start:stop]
         if crc32(payload) != checksum:
             break
         payloads.append(payload)
