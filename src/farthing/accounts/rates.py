@@ -23,12 +23,16 @@ _STRAY_NS = 120_000_000_000
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """One number that is limited. at: its words on the board: the moment, and the sum of all refunds."""
+    """One number that is limited. at: its words on the board: the moment, and the sum of all refunds.
+
+    unit: `requests` or `tokens`; counts_tokens: it is the latter.
+    """
 
     at: int
     table: RateTable
     name: str
     unit: str
+    counts_tokens: bool
     per_minute: int
     burst_ns: int
 
@@ -48,13 +52,15 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """What a call takes of a limit. until: the limit's moment with this call, unix nanoseconds.
+    """What a call takes of a limit. cost: how long `count` lasts at the limit's pace, nanoseconds.
 
-    moved: the limit's sum of refunds when it was charged.
+    until: the limit's moment with this call, unix nanoseconds. moved: the limit's sum of refunds when it
+    was charged.
     """
 
     limit: Limit
     count: int
+    cost: int
     until: int
     moved: int
 
@@ -63,8 +69,8 @@ class Rates:
     """The limits of the settings, on a board."""
 
     def __init__(self, tables: dict[str, RateTable]) -> None:
-        self._tables = tables
         self.limits: tuple[Limit, ...] = ()
+        self.configure(tables)
 
     def place(self, board: Board) -> tuple[Limit, ...]:
         """Find each limit's words. Under the board's lock. One for which there is no room limits nothing."""
@@ -82,6 +88,7 @@ class Rates:
                         table=table,
                         name=name,
                         unit=unit,
+                        counts_tokens=unit == "tokens",
                         per_minute=per_minute,
                         burst_ns=burst,
                     )
@@ -92,16 +99,13 @@ class Rates:
     def configure(self, tables: dict[str, RateTable]) -> None:
         """Take new settings; `place` must follow."""
         self._tables = tables
+        #: Whether one of them counts tokens.
+        self.counts_tokens = any(table.tokens_per_minute is not None for table in tables.values())
 
     @property
     def is_any(self) -> bool:
         """Whether the settings have rates."""
         return bool(self._tables)
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether one of them counts tokens."""
-        return any(table.tokens_per_minute is not None for table in self._tables.values())
 
 
 def ask(
@@ -110,12 +114,13 @@ def ask(
     """What a call takes of each limit, nothing taken yet. Raises RateLimitedError. Under the lock."""
     charges = []
     for limit in limits:
-        count = tokens if limit.unit == "tokens" else 1
-        moment = _moment(words, limit, now_ns)
-        until = moment + limit.cost_ns(count)
+        count = tokens if limit.counts_tokens else 1
+        cost = -(-count * _MINUTE_NS // limit.per_minute)
+        at = limit.at
+        until = cost + (now_ns if words[at] <= now_ns else _moment(words, limit, now_ns))
         if until - now_ns > limit.burst_ns and count:
             raise _refusal(limit, count, until - now_ns - limit.burst_ns)
-        charges.append(Charge(limit, count, until, words[limit.at + 1]))
+        charges.append(Charge(limit, count, cost, until, words[at + 1]))
     return tuple(charges)
 
 
@@ -135,14 +140,17 @@ def correct(
     """
     for charge in charges:
         limit = charge.limit
-        used = 0 if tokens is None else tokens if limit.unit == "tokens" else 1
-        if used <= charge.count:
+        used = 0 if tokens is None else tokens if limit.counts_tokens else 1
+        if used == charge.count:
+            continue
+        if used < charge.count:
             # Refunds to others since then may have moved this call's own end forward by as much.
-            until = charge.until - (words[limit.at + 1] - charge.moved)
-            refund = limit.cost_ns(charge.count) - limit.cost_ns(used)
-            refund = min(refund, max(0, until - now_ns))
-            words[limit.at] -= refund
-            words[limit.at + 1] += refund
+            at = limit.at
+            ahead = charge.until - (words[at + 1] - charge.moved) - now_ns
+            refund = min(charge.cost - limit.cost_ns(used), ahead)
+            if refund > 0:
+                words[at] -= refund
+                words[at + 1] += refund
         else:
             extra = limit.cost_ns(used - charge.count)
             latest = now_ns + limit.burst_ns + _STRAY_NS // 2
