@@ -48,26 +48,15 @@ class Exchange(Border):
     def __init__(
         self, provider: str, deployment: str | None, host: str, timeouts: Timeouts, began: float
     ) -> None:
-        Border.__init__(self, provider, deployment, host, timeouts, began)
+        super().__init__(provider, deployment, host, timeouts, began)
         self._connection: Connection | None = None
         self._head = self._lower = b""
         self._headers: dict[str, str] | None = None
         self._inflate: Inflater | None = None
         self._count = 0
 
-    def ask(self, connection: Connection, head: bytes, body: bytes) -> asyncio.Future[None]:
-        """Send the request; the future is done when the head is in or never will be."""
-        timeouts = self.timeouts
-        return connection.ask(
-            head,
-            body,
-            since=self.began,
-            patience_s=timeouts.first_byte_s,
-            deadline=self.deadline,
-        )
-
     def begin(self, connection: Connection, on_close: Callable[[Connection], None]) -> None:
-        """The answer to `ask`. `on_close` gets the connection back. Raises why there is no head."""
+        """The answer that came on `connection`. `on_close` gets the connection back. Raises why there is no head."""
         if not connection.has_head:
             failure = connection.failure
             assert isinstance(failure, WireError)
@@ -108,21 +97,21 @@ class Exchange(Border):
         """Those whose line the pattern matches, its first group being the name; names in lower case."""
         found = []
         for match in pattern.finditer(self._lower):
-            value = self._head[match.end() : self._head.index(b"\r", match.end())]
+            name, at = match[1], match.end()
+            value = self._head[at : self._head.index(b"\r", at)]
             found.append(
-                (match[1].decode("ascii"), value.decode("utf-8", "surrogateescape").strip(" \t"))
+                (name.decode("ascii"), value.decode("utf-8", "surrogateescape").strip(" \t"))
             )
         return tuple(found)
 
     @property
     def request_id(self) -> str | None:
         """How the provider calls this request, if it says so."""
-        if b"request-id:" not in self._lower:  # all their names end so
-            return None
-        for name in _REQUEST_ID_HEADERS:
-            value = self.header(name)
-            if value is not None:
-                return value
+        if b"request-id:" in self._lower:  # all their names end so
+            for name in _REQUEST_ID_HEADERS:
+                value = self.header(name)
+                if value is not None:
+                    return value
         return None
 
     @property
