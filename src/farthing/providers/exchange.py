@@ -168,13 +168,17 @@ class Exchange(Border):
             self._check(piece, limit)
             yield piece
 
-    async def body(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
-        """The whole body, at most `limit` bytes; does not suspend when all is there. Raises like `chunks`."""
+    def whole(self, limit: int) -> bytes | None:
+        """The whole body if it has come already; None: wait for it with `body`. Raises like `chunks`."""
         connection = self._live()
-        if self._inflate is None and connection.is_complete:
-            whole = connection.taken()
-            self._check(whole, limit)
-            return whole
+        if not connection.is_complete or self._inflate is not None:
+            return None
+        whole = connection.taken()
+        self._check(whole, limit)
+        return whole
+
+    async def body(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
+        """The whole body, at most `limit` bytes. Raises like `chunks`."""
         return b"".join([piece async for piece in self.chunks(limit)])
 
     async def beginning(self, limit: int) -> bytes:

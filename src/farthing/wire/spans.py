@@ -48,14 +48,19 @@ def model_span(body: bytes, bulk: bytes) -> tuple[int, int] | None:
     which nearly all of the body is and which is not looked into: what stands in it is not top-level.
     """
     at = body.find(bulk[:64])
-    if body[at : at + len(bulk)] != bulk:
+    if at < 0 or not body.startswith(bulk, at):
         return None
-    before, after = body[:at], body[at + len(bulk) :]
-    if before.count(_KEY) + after.count(_KEY) != 1 or b"\\u" in before or b"\\u" in after:
+    size = len(bulk)
+    rest = body[:at] + body[at + size :]
+    if rest.count(_KEY) != 1 or b"\\u" in rest:
         return None  # letters are escaped as `\u00..` only
-    offset, text = (0, before) if _KEY in before else (at + len(bulk), after)
-    value = _VALUE.search(text)
-    return None if value is None else (offset + value.start(1), offset + value.end(1))
+    value = _VALUE.search(rest)
+    if value is None:
+        return None
+    start, end = value.span(1)
+    if end <= at:
+        return start, end
+    return None if start < at else (start + size, end + size)
 
 
 def put_model(body: bytes, model: str) -> bytes:
