@@ -65,7 +65,9 @@ class Exchange(Border):
         self._head = connection.head
         lower = self._lower = connection.lower
         connection.patience_s = self.timeouts.between_bytes_s
-        if b"content-encoding:" in lower:
+        if (
+            lower.find(b"content-encoding:") >= 0
+        ):  # `in` tries an integer first, and fails at a cost
             try:
                 self._inflate = inflater(self.header("content-encoding") or "")
             except CompressionError as error:
@@ -107,7 +109,7 @@ class Exchange(Border):
     @property
     def request_id(self) -> str | None:
         """How the provider calls this request, if it says so."""
-        if b"request-id:" in self._lower:  # all their names end so
+        if self._lower.find(b"request-id:") >= 0:  # all their names end so
             for name in _REQUEST_ID_HEADERS:
                 value = self.header(name)
                 if value is not None:

@@ -52,7 +52,7 @@ def model_span(body: bytes, bulk: bytes) -> tuple[int, int] | None:
         return None
     size = len(bulk)
     rest = body[:at] + body[at + size :]
-    if rest.count(_KEY) != 1 or b"\\u" in rest:
+    if rest.count(_KEY) != 1 or rest.find(b"\\u") >= 0:
         return None  # letters are escaped as `\u00..` only
     value = _VALUE.search(rest)
     if value is None:
@@ -89,7 +89,7 @@ def _only_span(body: bytes) -> tuple[int, int] | None:
     Letters are escaped as `\\u00..` only. So if there is no such escape, a body that has a top-level
     model and in which `"model"` stands once has it there.
     """
-    if body.count(_KEY) != 1 or b"\\u00" in body or not _has_model(body):
+    if body.count(_KEY) != 1 or body.find(b"\\u00") >= 0 or not _has_model(body):
         return None
     colon = _COLON.match(body, body.index(_KEY) + len(_KEY))
     value = _STRING.match(body, colon.end()) if colon else None

@@ -279,7 +279,9 @@ class Connection(Patience, asyncio.Protocol):
             raise NotHttpError("The answer switches protocols, or has no status.")
         self.head = head = cut_head(self.head, self._interim)
         self.lower = lower = head.lower()
-        if b"-encoding:" in lower:  # one search for both codings, because most answers have neither
+        if (
+            lower.find(b"-encoding:") >= 0
+        ):  # one search for both codings, because most answers have neither
             check_coding(lower)
         self.is_kept = self._parser.should_keep_alive()
         self.has_head = True
