@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -31,7 +32,8 @@ class LazyHead(AnswerHead):
     __slots__ = ("_exchange",)
 
     def __init__(self, exchange: Exchange) -> None:
-        super().__init__(status=exchange.status, request_id=exchange.request_id)
+        self.status = exchange.status
+        self.request_id = exchange.request_id
         self._exchange = exchange
 
     @property
@@ -41,7 +43,7 @@ class LazyHead(AnswerHead):
 
     def header(self, name: str) -> str | None:
         """See `AnswerHead.header`."""
-        return self._exchange.header(name)
+        return self._exchange.header(name) if _is_kept(name) else None
 
 
 class WholeAnswer:
@@ -219,6 +221,11 @@ class StreamedAnswer:
         if self._is_over:
             # Some servers keep the connection open after the end mark: the answer is complete.
             await self._exchange.drain()
+
+
+@lru_cache(256)
+def _is_kept(name: str) -> bool:
+    return _KEPT.match(f"\r\n{name}:".encode()) is not None
 
 
 class _ErrorBody(msgspec.Struct):

@@ -28,12 +28,12 @@ MAX_ERROR_BYTES = 64 * 1024
 #: How long a complete stream may take to close before its connection is given up, seconds.
 DRAIN_S = 0.2
 
-_REQUEST_ID_HEADERS = (
-    "x-request-id",
-    "request-id",
-    "apim-request-id",
-    "x-ms-request-id",
-    "x-goog-request-id",
+_REQUEST_IDS = (
+    b"\r\nx-request-id:",
+    b"\r\nrequest-id:",
+    b"\r\napim-request-id:",
+    b"\r\nx-ms-request-id:",
+    b"\r\nx-goog-request-id:",
 )
 
 
@@ -48,7 +48,7 @@ class Exchange(Border):
     def __init__(
         self, provider: str, deployment: str | None, host: str, timeouts: Timeouts, began: float
     ) -> None:
-        super().__init__(provider, deployment, host, timeouts, began)
+        Border.__init__(self, provider, deployment, host, timeouts, began)
         self._connection: Connection | None = None
         self._head = self._lower = b""
         self._headers: dict[str, str] | None = None
@@ -87,13 +87,7 @@ class Exchange(Border):
 
     def header(self, name: str) -> str | None:
         """One header without building all. name: lower case."""
-        needle = _needle(name)
-        at = self._lower.rfind(needle)
-        if at < 0:
-            return None
-        at += len(needle)
-        value = self._head[at : self._head.find(b"\r", at)]
-        return value.decode("utf-8", "surrogateescape").strip(" \t")
+        return self._value(_needle(name))
 
     def headers_like(self, pattern: re.Pattern[bytes]) -> tuple[tuple[str, str], ...]:
         """Those whose line the pattern matches, its first group being the name; names in lower case."""
@@ -110,8 +104,8 @@ class Exchange(Border):
     def request_id(self) -> str | None:
         """How the provider calls this request, if it says so."""
         if self._lower.find(b"request-id:") >= 0:  # all their names end so
-            for name in _REQUEST_ID_HEADERS:
-                value = self.header(name)
+            for needle in _REQUEST_IDS:
+                value = self._value(needle)
                 if value is not None:
                     return value
         return None
@@ -224,6 +218,14 @@ class Exchange(Border):
             self._on_close(connection)
 
     # --- private ---
+
+    def _value(self, needle: bytes) -> str | None:
+        at = self._lower.rfind(needle)
+        if at < 0:
+            return None
+        at += len(needle)
+        value = self._head[at : self._head.find(b"\r", at)]
+        return value.decode("utf-8", "surrogateescape").strip(" \t")
 
     def _live(self) -> Connection:
         assert self._connection is not None, "the exchange is closed"

@@ -119,16 +119,18 @@ class HttpProvider(ABC):
         """
         return _Opening(self, attempt)
 
-    async def request_head(self, attempt: Attempt) -> RequestHead:
-        """The encoded head. It is the same for nearly all calls of a deployment, so it is kept.
+    def kept_head(self, attempt: Attempt) -> RequestHead | None:
+        """The encoded head of an attempt whose like was made before, when its target lasts."""
+        kept = self._heads.get(
+            (attempt.deployment.remote_name, attempt.dialect, attempt.stream, attempt.headers)
+        )
+        return kept[1] if kept is not None and kept[0].is_lasting else None
 
-        Raises like `target`, and BadRequestError for a header that HTTP cannot carry.
-        """
+    async def request_head(self, attempt: Attempt) -> RequestHead:
+        """The encoded head, which is kept. Raises like `target`, and BadRequestError for bad headers."""
+        target = await self.target(attempt)
         sort = (attempt.deployment.remote_name, attempt.dialect, attempt.stream, attempt.headers)
         kept = self._heads.get(sort)
-        if kept is not None and kept[0].is_lasting:
-            return kept[1]
-        target = await self.target(attempt)
         if kept is not None and kept[0] == target:
             return kept[1]
         passed = {name: value for name, value in attempt.headers if name in self.passed_headers}
@@ -276,7 +278,8 @@ class _Opening:
 
     async def __aenter__(self) -> WholeAnswer | StreamedAnswer:
         provider, attempt = self._provider, self._attempt
-        exchange = await provider.start(await provider.request_head(attempt), attempt)
+        head = provider.kept_head(attempt) or await provider.request_head(attempt)
+        exchange = await provider.start(head, attempt)
         try:
             answer = provider.answer(exchange, attempt)
             if answer is None:
