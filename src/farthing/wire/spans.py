@@ -47,7 +47,7 @@ def model_span(body: bytes, bulk: bytes) -> tuple[int, int] | None:
     body: valid JSON with a top-level model. bulk: the bytes of another top-level value (the messages),
     which nearly all of the body is and which is not looked into: what stands in it is not top-level.
     """
-    at = body.find(bulk[:64])
+    at = body.find(bulk[:16])
     if at < 0 or not body.startswith(bulk, at):
         return None
     size = len(bulk)
