@@ -144,7 +144,8 @@ class HeadReader:
             raise malformed("The Host header is missing.")
         if line.host is not None:
             headers["host"] = line.host  # RFC 9112, 3.2.2: the target's authority replaces Host
-        return RequestHead(line, headers, lines, _length(headers, line), _keeps(headers, line))
+        keeps = _keeps(headers, line) if "connection" in headers else line.minor == 1
+        return RequestHead(line, headers, lines, _length(headers, line), keeps)
 
     def check_beginning(self, held: bytes, fresh: bytes) -> None:
         """Refuse a head that is not complete yet and cannot become a good one. Raises RefusedError.
@@ -233,9 +234,7 @@ def _length(headers: dict[str, str], line: RequestLine) -> int | None:
 
 
 def _keeps(headers: dict[str, str], line: RequestLine) -> bool:
-    wish = headers.get("connection")
-    if wish is None:
-        return line.minor == 1
+    wish = headers["connection"]
     if wish == "keep-alive":
         return True
     words = {word.strip() for word in wish.lower().split(",")}
