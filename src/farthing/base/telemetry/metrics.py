@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -122,12 +123,16 @@ class Metrics:
             if len(self._ways) < MAX_COMBINATIONS:
                 self._ways[key] = ways
         ways.requests.value += 1
-        ways.duration.observe(call.latency_s)
-        ways.overhead.observe(call.overhead_s)
-        if call.time_to_first_token_s is not None:
-            ways.first_token.observe(call.time_to_first_token_s)
         ways.attempts.value += 1
-        ways.attempt_duration.observe(attempt.latency_s)
+        for histogram, seconds in (
+            (ways.duration, call.latency_s),
+            (ways.overhead, call.overhead_s),
+            (ways.first_token, call.time_to_first_token_s),
+            (ways.attempt_duration, attempt.latency_s),
+        ):
+            if seconds is not None:  # `Histogram.observe`, written out
+                histogram.counts[bisect_left(histogram.bounds, seconds)] += 1
+                histogram.total += seconds
         if attempt.nanodollars > 0:
             ways.cost.value += attempt.nanodollars / NANO_PER_DOLLAR
         usage = attempt.usage

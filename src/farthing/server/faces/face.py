@@ -164,13 +164,20 @@ def errors_of(dialect: str) -> Callable[[FarthingError], bytes]:
 
 async def identify(visit: Visit) -> Caller:
     """Who asks. Raises AccessError; in keyless mode also for requests that a web page may have caused."""
-    gateway, face, exchange = visit.desk.gateway, visit.face, visit.exchange
-    secret = face.read_key(exchange)
-    caller = gateway.accounts.identify_now(secret, face=face.name)
-    if caller is None:
-        caller = await gateway.identify(secret, face=face.name)
+    secret = visit.face.read_key(visit.exchange)
+    caller = await visit.gateway.identify(secret, face=visit.face.name)
     if caller.is_local:
-        check_keyless(exchange, gateway.settings.server)
+        check_keyless(visit.exchange, visit.gateway.settings.server)
+    return caller
+
+
+def identify_now(visit: Visit) -> Caller | None:
+    """Who asks, where that is known without waiting; None: await `identify`."""
+    face = visit.face
+    secret = face.read_key(visit.exchange)
+    caller = visit.desk.gateway.accounts.identify_now(secret, face=face.name)
+    if caller is not None and caller.is_local:
+        check_keyless(visit.exchange, visit.gateway.settings.server)
     return caller
 
 
@@ -193,7 +200,9 @@ async def answer_call(
     on the connection.
     """
     exchange, gateway = visit.exchange, visit.desk.gateway
-    caller = await identify(visit)
+    caller = identify_now(visit)
+    if caller is None:
+        caller = await identify(visit)
     max_mb = gateway.settings.server.max_body_mb
     body = exchange.body_now(max_mb)
     if body is None:

@@ -110,7 +110,11 @@ class Exchange(Request):
         lines = headers if isinstance(headers, bytes) else lines_of(headers)
         told = b"%bcontent-length: %d\r\n%b" % (_content_type(media), len(body), lines)
         head = self._start(status, told)
-        link = self._end(head if self.method == "HEAD" else head + body)
+        link = self._link
+        assert link is not None  # `_start` has seen to it
+        self.is_finished = True
+        self._write(head if self.method == "HEAD" else head + body)
+        link.finished(self)
         if link.is_paused:
             await link.drained()
 
