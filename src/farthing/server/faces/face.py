@@ -37,13 +37,7 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 
 #: Headers of a call that are read here. Most calls carry none of them.
 _READ_HERE = frozenset(
-    {
-        "idempotency-key",
-        "traceparent",
-        "x-farthing-cache",
-        "x-farthing-session",
-        "x-farthing-tags",
-    }
+    {"idempotency-key", "traceparent", "x-farthing-cache", "x-farthing-session", "x-farthing-tags"}
 )
 
 Parameters = Mapping[str, str]
