@@ -25,7 +25,7 @@ _STRAY_NS = 120_000_000_000
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """One number that is limited. at: its words on the board: the moment, and the sum of all refunds.
 
-    unit: `requests` or `tokens`; counts_tokens: it is the latter.
+    unit: `requests` or `tokens`; counts_tokens: it is the latter. one_ns: how long one lasts at the limit's pace.
     """
 
     at: int
@@ -34,6 +34,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     unit: str
     counts_tokens: bool
     per_minute: int
+    one_ns: int
     burst_ns: int
 
     def cost_ns(self, count: int) -> int:
@@ -82,7 +83,7 @@ class Rates:
             ):
                 at = None if per_minute is None else board.rate(key_of("rate", name, unit))
                 if at is not None and per_minute is not None:
-                    burst = max(int(table.burst_s * 1e9), -(-_MINUTE_NS // per_minute))
+                    one = -(-_MINUTE_NS // per_minute)
                     limit = Limit(
                         at=at,
                         table=table,
@@ -90,7 +91,8 @@ class Rates:
                         unit=unit,
                         counts_tokens=unit == "tokens",
                         per_minute=per_minute,
-                        burst_ns=burst,
+                        one_ns=one,
+                        burst_ns=max(int(table.burst_s * 1e9), one),
                     )
                     found.append(limit)
         self.limits = tuple(found)
@@ -114,13 +116,18 @@ def ask(
     """What a call takes of each limit, nothing taken yet. Raises RateLimitedError. Under the lock."""
     charges = []
     for limit in limits:
-        count = tokens if limit.counts_tokens else 1
-        cost = -(-count * _MINUTE_NS // limit.per_minute)
-        at = limit.at
-        until = cost + (now_ns if words[at] <= now_ns else _moment(words, limit, now_ns))
-        if until - now_ns > limit.burst_ns and count:
-            raise _refusal(limit, count, until - now_ns - limit.burst_ns)
-        charges.append(Charge(limit, count, cost, until, words[at + 1]))
+        at, burst, count, cost = limit.at, limit.burst_ns, 1, limit.one_ns
+        if limit.counts_tokens:
+            count, cost = tokens, limit.cost_ns(tokens)
+        ahead = words[at] - now_ns
+        if ahead < 0:
+            ahead = 0
+        elif ahead > burst:
+            ahead = _moment(words, limit, now_ns) - now_ns
+        ahead += cost
+        if ahead > burst and count:
+            raise _refusal(limit, count, ahead - burst)
+        charges.append(Charge(limit, count, cost, now_ns + ahead, words[at + 1]))
     return tuple(charges)
 
 
