@@ -251,9 +251,10 @@ class Running:
 
     async def _hold(self, missing: int) -> None:
         """Make the reservation cover this try beside what earlier tries may still cost."""
-        call = self._call
+        call, accounts = self._call, self._call.snapshot.shared.accounts
         assert call.reservation is not None, "asked before"
-        await call.snapshot.shared.accounts.extend(call.reservation, missing)
+        if not accounts.extend_now(call.reservation, missing):
+            await accounts.extend(call.reservation, missing)
         call.reserved += missing
 
     def _read_head(self, head: AnswerHead) -> None:
