@@ -1,6 +1,9 @@
 """Time stands still until it is moved; ids sort by time."""
 
 import asyncio
+import os
+
+import pytest
 
 from farthing.base.clock import FakeClock, SystemClock, ulid
 
@@ -48,3 +51,19 @@ def test_ids_sort_by_time_and_have_their_prefix() -> None:
     assert early < late
     assert len(early) == 26
     assert SystemClock().new_id("call").startswith("call_")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_a_fork_does_not_repeat_its_parents_ids() -> None:
+    clock = SystemClock()
+    clock.new_id("call")  # more than one are drawn at once
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, clock.new_id("call").encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reader, 100).decode()
+    os.close(reader)
+    os.close(writer)
+    assert clock.new_id("call")[-16:] != theirs[-16:]

@@ -73,6 +73,7 @@ async def test_a_provider_that_fails_when_it_is_closed_frees_the_idempotency_key
     request = msgspec.structs.replace(chat(), idempotency_key="k")
     async with world(tmp_path, {"a": [[whole()], [whole()]]}) as w:
         with monkeypatch.context() as patched:
+            patched.setattr(w.gateway.accounts, "settle_now", lambda *_, **__: False)
             patched.setattr(w.gateway.accounts, "settle", refuse)
             with pytest.raises(FarthingError):
                 await w.ask(request)

@@ -6,7 +6,7 @@ from benchmarks.profile_stages import STAGES, stage_of
 from tests.house.source import modules
 
 #: Off the path of a call, or spread over it in pieces too small to name.
-ELSEWHERE = {"__main__", "base", "cli", "sim", "templates", "testing"}
+ELSEWHERE = {"__main__", "base", "cli", "flows", "sim", "templates", "testing"}
 REST = "the rest of Farthing"
 
 

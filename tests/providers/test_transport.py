@@ -27,8 +27,9 @@ from farthing.core.errors import (
     UpstreamUnreachableError,
 )
 from farthing.core.models import Deployment, Timeouts
-from farthing.core.protocols import Answer, Attempt
+from farthing.core.protocols import Answer, AnswerHead, Attempt
 from farthing.providers.anthropic import AnthropicProvider
+from farthing.providers.transport import Target
 from farthing.testing.server import Peer, Script, Scripted, serving
 from tests.providers.anthropic_answers import ERROR, OPEN, REQUEST, START, STREAM, TEXT, WHOLE
 
@@ -113,6 +114,19 @@ async def test_a_whole_answer_is_one_event_with_its_bytes_and_its_usage() -> Non
         assert asked.headers["x-api-key"] == "sk-canary-key"
         assert asked.headers["accept-encoding"] == "identity"
         assert "cookie" not in asked.headers
+
+
+async def test_a_header_is_found_by_its_name_if_it_is_one_that_is_kept() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.answer(WHOLE, more="x-ms-region: a\r\nX-MS-Region: B\r\nset-cookie: a=b\r\n")
+
+    async with reached(script) as (provider, _), provider.open(attempt()) as answer:
+        assert answer.head.header("x-ms-region") == dict(answer.head.headers)["x-ms-region"] == "B"
+        assert answer.head.header("set-cookie") is None
+        assert answer.head.header("retry-after") is None
+        given = AnswerHead(headers=(("a", "1"), ("a", "2")))
+        assert given.header("a") == "2"
+        assert given.header("b") is None
 
 
 async def test_a_stream_gives_its_events_byte_for_byte_across_any_chunks() -> None:
@@ -569,6 +583,33 @@ async def test_a_rejected_key_is_looked_up_again(tmp_path: object) -> None:
         file.write_text("new\n")
         async with provider.open(attempt()) as answer:
             await collect(answer)
+
+
+@pytest.mark.parametrize("is_lasting", [True, False])
+async def test_a_target_is_asked_for_again_unless_it_lasts(is_lasting: bool) -> None:
+    asked: list[str] = []
+
+    class Counting(AnthropicProvider):
+        async def target(self, attempt: Attempt) -> Target:
+            asked.append(attempt.dialect)
+            headers = {"x-api-key": f"key {len(asked)}"}
+            return Target(url=f"{self.base_url}/m", headers=headers, is_lasting=is_lasting)
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(WHOLE)
+
+    async with serving(script) as server:
+        settings = Settings(type="anthropic", base_url=server.url)
+        provider = Counting("anthropic", settings, KEYS, SystemClock())
+        for _ in range(3):
+            async with provider.open(attempt()) as answer:
+                await collect(answer)
+        provider.auth_rejected()
+        async with provider.open(attempt()) as answer:
+            await collect(answer)
+        await provider.aclose()
+        keys = [one.headers["x-api-key"] for one in server.asked]
+    assert keys == [f"key {n}" for n in ([1, 1, 1, 2] if is_lasting else [1, 2, 3, 4])]
 
 
 @pytest.mark.parametrize(

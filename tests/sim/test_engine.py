@@ -255,6 +255,8 @@ def test_the_same_text_gets_the_same_unit_vector_in_both_encodings() -> None:
     assert abs(sum(x * x for x in vector) - 1) < 1e-6
     assert list(struct.unpack("<8f", b64decode(packed["data"][0]["embedding"]))) == vector
     assert vector != floats["data"][1]["embedding"]
+    for size in (0, 3073, 10**12):
+        assert here.send("/v1/embeddings", asked | {"dimensions": size}).script.status == 400
 
 
 # --- money --------------------------------------------------------------------------------------------

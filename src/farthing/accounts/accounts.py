@@ -83,6 +83,8 @@ class Accounts:
         self._alerts = Alerts(settings.alerts, environ, clock)
         self._budgets = BudgetStore(database, settings, clock)
         self._rates = Rates(settings.rates)
+        #: Whether a rate counts tokens, so that holds must say how many they may take.
+        self.counts_tokens = self._rates.counts_tokens
         self._provisioned: tuple[Deployment, ...] | None = None
         self._instance = clock.new_id("run")
         self._till = make_till(
@@ -122,6 +124,7 @@ class Accounts:
         self._settings = settings
         self._alerts.configure(settings.alerts)
         self._rates.configure(settings.rates)
+        self.counts_tokens = self._rates.counts_tokens
         self._till.configure()
         await self._budgets.configure(settings)
 
@@ -153,33 +156,26 @@ class Accounts:
         await self.keys.refresh()
         return not self.keys.is_empty
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether a rate counts tokens, so that holds must say how many they may take."""
-        return self._rates.counts_tokens
-
     def identify_now(self, secret: str | None, *, face: str) -> Caller | None:
         """Who calls, without a question to the database; None: ask `identify`."""
-        if not self.keys.is_current:
+        keys = self.keys
+        if not keys.is_current:
             return None
-        required = self._settings.server.require_keys
-        if required is None:
-            required = not self.keys.is_untouched
-        if not required:
+        if not self._needs_key():
+            # A client library always sends some key; without keys here its value means nothing.
             return _LOCAL
-        return self.keys.caller_now(secret) if secret else None
+        return keys.caller_now(secret) if secret else None
 
     async def identify(self, secret: str | None, *, face: str) -> Caller:
         """Who calls. Without keys in this installation everyone on loopback is the administrator.
 
         Raises AuthenticationError.
         """
+        caller = self.identify_now(secret, face=face)
+        if caller is not None:
+            return caller
         await self.keys.refresh()
-        required = self._settings.server.require_keys
-        if required is None:
-            required = not self.keys.is_untouched
-        if not required:
-            # A client library always sends some key; without keys here its value means nothing.
+        if not self._needs_key():
             return _LOCAL
         if not secret:
             raise AuthenticationError(
@@ -201,7 +197,8 @@ class Accounts:
 
         Raises BudgetExceededError, RateLimitedError, BadRequestError beyond `MAX_HOLD`.
         """
-        _check_size(wish)
+        if wish.nanodollars > MAX_HOLD:
+            raise _too_large(wish)
         try:
             return self._till.reserve_now(wish)
         except StorageError:
@@ -213,7 +210,8 @@ class Accounts:
         Raises BudgetExceededError; RateLimitedError; BadRequestError beyond `MAX_HOLD`; StorageError
         unless `ledger.on_failure` is `serve_unrecorded`.
         """
-        _check_size(wish)
+        if wish.nanodollars > MAX_HOLD:
+            raise _too_large(wish)
         try:
             return await self._till.reserve(wish)
         except StorageError as error:
@@ -396,12 +394,17 @@ class Accounts:
 
     # --- private ---
 
+    def _needs_key(self) -> bool:
+        required = self._settings.server.require_keys
+        return not self.keys.is_untouched if required is None else required
+
     def _settlement(
         self, reservation: Reservation, record: CallRecord, unconfirmed: int
     ) -> Settlement:
         tokens = expires_at = 0
         if reservation.charges:
-            tokens = sum(attempt.usage.total_tokens for attempt in record.attempts)
+            for attempt in record.attempts:
+                tokens += attempt.usage.input_tokens + attempt.usage.output_tokens
         if unconfirmed:
             expires_at = int(self._clock.now() + self._settings.ledger.unconfirmed_hold_s)
         return Settlement(
@@ -436,10 +439,9 @@ class Accounts:
 _LOCAL = Caller(key_id="local", name="local", role="admin", is_local=True, is_cache_allowed=True)
 
 
-def _check_size(wish: Hold) -> None:
-    if wish.nanodollars > MAX_HOLD:
-        raise BadRequestError(
-            f"This request could cost {format_dollars(wish.nanodollars, decimals=0)}, and no call may "
-            f"cost more than {format_dollars(MAX_HOLD, decimals=0)}.",
-            hint="Ask for fewer answers (n) or a lower max_tokens.",
-        )
+def _too_large(wish: Hold) -> BadRequestError:
+    return BadRequestError(
+        f"This request could cost {format_dollars(wish.nanodollars, decimals=0)}, and no call may "
+        f"cost more than {format_dollars(MAX_HOLD, decimals=0)}.",
+        hint="Ask for fewer answers (n) or a lower max_tokens.",
+    )

@@ -21,17 +21,21 @@ _RARE = tuple(
 )
 _rare_of = attrgetter(*_RARE)
 _NOTHING_RARE = (0,) * len(_RARE)
+#: What a row says for no bytes and for no name: `None` costs SQLite's driver several times as much.
+_NO_BYTES = bytearray()
+_NO_NAME = 0
 
 
 class Interned:
-    """Names and their short numbers, as far as they are known here. None stands for no name."""
+    """Names and their short numbers, as far as they are known here. None stands for no name, `_NO_NAME` for its
+    number."""
 
     def __init__(self) -> None:
         self.keys: dict[str, int] = {}
         self.models: dict[str, int] = {}
-        self.teams: dict[str | None, int | None] = {None: None}
-        self.places: dict[tuple[str | None, ...], int | None] = {}
-        self.tags: dict[tuple[str, ...], int | None] = {(): None}
+        self.teams: dict[str | None, int] = {None: _NO_NAME}
+        self.places: dict[tuple[str | None, ...], int] = {}
+        self.tags: dict[tuple[str, ...], int] = {(): _NO_NAME}
         #: The newest of them: a database that knows it by another name is another database.
         self.newest: tuple[int, str] = (0, "")
 
@@ -83,16 +87,17 @@ def append_rows(
 
 def learn(entry: Entry, names: Interned) -> Work[None]:
     """Look up the names of a row, and make those that are new."""
+    place = (entry.deployment, entry.provider, entry.served_model, entry.tier)
     wanted: tuple[tuple[dict[Any, Any], str, Any, str | None], ...] = (
         (names.keys, "key", entry.key_id, entry.key_id),
         (names.models, "model", entry.model, entry.model),
         (names.teams, "team", entry.team, entry.team),
-        (names.places, "place", _place_key(entry), _place(entry)),
+        (names.places, "place", place, _place(entry)),
         (names.tags, "tags", entry.tags, msgspec.json.encode(entry.tags).decode()),
     )
     for known, kind, key, text in wanted:
         if key not in known and text is None:
-            known[key] = None
+            known[key] = _NO_NAME
         elif key not in known:
             assert text is not None
             known[key] = yield from name_id(kind, text)
@@ -101,23 +106,24 @@ def learn(entry: Entry, names: Interned) -> Work[None]:
 
 def row_of(entry: Entry, call: bytes, names: Interned) -> tuple[Any, ...] | None:
     """A row as `append_rows` takes it; None while a name of it is not known: `learn` it first."""
-    usage = entry.usage
+    usage, request_id = entry.usage, entry.request_id
+    rare = _rare_of(usage)
     try:
         return (
-            call,
+            bytearray(call),
             entry.at,
             names.keys[entry.key_id],
             names.teams[entry.team],
             names.models[entry.model],
-            names.places[_place_key(entry)],
+            names.places[entry.deployment, entry.provider, entry.served_model, entry.tier],
             names.tags[entry.tags],
             usage.input_tokens,
             usage.output_tokens,
             usage.cached_input_tokens,
-            _rest(usage),
+            _NO_BYTES if rare == _NOTHING_RARE else _rest(rare),
             entry.nanodollars,
             entry.flags,
-            None if entry.request_id is None else pack_request(entry.request_id),
+            _NO_BYTES if request_id is None else bytearray(pack_request(request_id)),
         )
     except KeyError:
         return None
@@ -125,7 +131,9 @@ def row_of(entry: Entry, call: bytes, names: Interned) -> tuple[Any, ...] | None
 
 #: Rows to a statement; SQLite takes at least 999 parameters.
 _ROWS = 50
-_VALUES = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NAME = f"nullif(?, {_NO_NAME})"
+_BYTES = "nullif(?, CAST('' AS BLOB))"
+_VALUES = f"(?, ?, ?, {_NAME}, ?, {_NAME}, {_NAME}, ?, ?, ?, {_BYTES}, ?, ?, {_BYTES})"
 _INSERT = (
     "INSERT INTO ledger (call, at, key_id, team, model, place, tags, input, output, cached, rest, "  # noqa: S608
     f"nanodollars, flags, request) VALUES {_VALUES}"
@@ -133,17 +141,10 @@ _INSERT = (
 _INSERT_MANY = _INSERT + f", {_VALUES}" * (_ROWS - 1)
 
 
-def _place_key(entry: Entry) -> tuple[str | None, ...]:
-    return (entry.deployment, entry.provider, entry.served_model, entry.tier)
-
-
-def _rest(usage: Usage) -> bytes | None:
+def _rest(rare: tuple[int, ...]) -> bytearray:
     """The counts that most calls do not have, as MessagePack."""
-    values = _rare_of(usage)
-    if values == _NOTHING_RARE:
-        return None
-    rare = {name: value for name, value in zip(_RARE, values, strict=True) if value}
-    return msgspec.msgpack.encode(rare)
+    named = {name: value for name, value in zip(_RARE, rare, strict=True) if value}
+    return bytearray(msgspec.msgpack.encode(named))
 
 
 def name_id(kind: str, name: str) -> Work[int]:

@@ -56,8 +56,7 @@ class Folder:
             for found in journal.read(file.path, positions.get(file.name, 0)):
                 batch = _Batch(file.instance, self._fresh, self._budgets, self.touched)
                 for first in range(0, len(found.payloads), _SLICE):
-                    for payload in found.payloads[first : first + _SLICE]:
-                        batch.add(self._decoded(payload))
+                    batch.add(self._decoded(found.payloads[first : first + _SLICE]))
                     if pause is not None:
                         pause()
                 yield from batch.fold(pause)
@@ -98,9 +97,10 @@ class Folder:
                 file.path.unlink(missing_ok=True)
             yield Query("DELETE FROM journals WHERE name = ?", (file.name,))
 
-    def _decoded(self, payload: bytes) -> Record:
+    def _decoded(self, payloads: Sequence[bytes]) -> list[Record]:
+        decode = records.decode
         try:
-            return records.decode(payload)
+            return [decode(payload) for payload in payloads]
         except msgspec.MsgspecError as error:
             raise StorageVersionError(
                 f"A journal of {self._database} has a record that this program does not know.",
@@ -108,22 +108,17 @@ class Folder:
             ) from error
 
 
-class _Held:
+class _Held(msgspec.Struct):
     """A hold while its records are folded. record: it has no row yet. state: that of its row.
 
     windows: as its row keeps them.
     """
 
-    __slots__ = ("is_changed", "nanodollars", "record", "state", "windows")
-
-    def __init__(
-        self, nanodollars: int, windows: bytes, record: Reserved | None, state: str = "open"
-    ) -> None:
-        self.nanodollars = nanodollars
-        self.windows = windows
-        self.record = record
-        self.state = state
-        self.is_changed = False
+    nanodollars: int
+    windows: bytes
+    record: Reserved | None
+    state: str = "open"
+    is_changed: bool = False
 
 
 class _Batch:
@@ -156,38 +151,42 @@ class _Batch:
         self._unconfirmed: list[tuple[Any, ...]] = []
         self._deletes: list[tuple[Any, ...]] = []
 
-    def add(self, record: Record) -> None:
-        """The next record."""
-        self._records.append(record)
-        if type(record) is Reserved:
-            self._new.add(record.call)
-        elif record.call not in self._new:
-            self._old.add(record.call)
+    def add(self, more: list[Record]) -> None:
+        """The next records."""
+        self._records += more
+        new, old = self._new, self._old
+        for record in more:
+            call = record.call
+            if type(record) is Reserved:
+                new.add(call)
+            elif call not in new:
+                old.add(call)
 
     def fold(self, pause: Callable[[], None] | None) -> Work[None]:
         """Write what the records say."""
         yield from self._look_up()
         version = (yield Query("SELECT value FROM counters WHERE name = 'budgets'"))[0][0]
         held = self._held
-        for number, record in enumerate(self._records):
-            if type(record) is Settled:
-                found = held.pop(record.call, None)
-                if found is None or found.state == "unconfirmed":
-                    yield from self._settle_bare(record)
-                    continue
-                self._settle(record, found)
-                if not self._book(record):
-                    yield from self._learn_and_book(record)
-            elif type(record) is Reserved:
-                made = _Held(record.nanodollars, record.windows, record)
-                held[record.call] = made
-                if record.budgets != version:
-                    made.windows = yield from self._windows_now(record)
-            elif type(record) is Released:
-                self._release(record)
-            elif type(record) is Extended:
-                self._extend(record)
-            if pause is not None and number % _SLICE == 0:
+        for first in range(0, len(self._records), _SLICE):
+            for record in self._records[first : first + _SLICE]:
+                if type(record) is Reserved:
+                    windows = record.windows
+                    if record.budgets != version:
+                        windows = yield from self._windows_now(record)
+                    held[record.call] = _Held(record.nanodollars, windows, record)
+                elif type(record) is Settled:
+                    found = held.pop(record.call, None)
+                    if found is None or found.state == "unconfirmed":
+                        yield from self._settle_bare(record)
+                    else:
+                        self._settle(record, found)
+                        if not self._book(record):
+                            yield from self._learn_and_book(record)
+                elif type(record) is Released:
+                    self._release(record)
+                elif type(record) is Extended:
+                    self._extend(record)
+            if pause is not None:
                 pause()
         yield from self._write(pause)
 
@@ -249,14 +248,14 @@ class _Batch:
 
     def _book(self, record: Settled) -> bool:
         """Add the rows; False, and none is added, when a name of theirs is not known."""
-        rows = []
+        call, rows = record.call, []
         for entry in record.entries:
-            row = booking.row_of(entry, record.call, self._names)
+            row = booking.row_of(entry, call, self._names)
             if row is None:
                 return False
             rows.append(row)
         self._ledger += rows
-        self._settled.add(record.call)
+        self._settled.add(call)
         return True
 
     def _learn_and_book(self, record: Settled) -> Work[None]:

@@ -52,13 +52,11 @@ class Reservation(msgspec.Struct, kw_only=True):
     to serve all the same.
 
     nanodollars: what is held now, extensions included. call: its id, packed. ended: how it was given
-    back, if it was. instance
-    and generation: the process that made it, and the budgets as they were then. lines: where its budgets
-    stand on the board. charges: what it took of the rates.
+    back, if it was. instance and generation: the process that made it, and the budgets as they were then.
+    lines: where its budgets stand on the board. charges: what it took of the rates.
     """
 
     hold: Hold
-    windows: tuple[Window, ...] = ()
     is_recorded: bool = True
     nanodollars: int = 0
     ended: Literal["settled", "released"] | None = None
@@ -102,7 +100,7 @@ def unsettled(row: Row) -> Unsettled:
     )
 
 
-def reserve(wish: Hold, budgets: Iterable[Budget], instance: str) -> Work[list[Window]]:
+def reserve(wish: Hold, budgets: Iterable[Budget], instance: str) -> Work[None]:
     """Hold the money in every matching budget. Raises BudgetExceededError."""
     matching = [b for b in budgets if b.matches(wish.caller, wish.model, wish.tags)]
     windows = yield from hold(matching, wish.nanodollars, wish.at_s, so_far)
@@ -121,7 +119,6 @@ def reserve(wish: Hold, budgets: Iterable[Budget], instance: str) -> Work[list[W
             msgspec.msgpack.encode(windows),
         ),
     )
-    return windows
 
 
 def extend(call_id: str, nanodollars: int, budgets: Iterable[Budget]) -> Work[None]:

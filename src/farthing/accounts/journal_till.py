@@ -115,9 +115,7 @@ class JournalTill:
         view = self._view
         if view is None or self._keeper.trouble is not None:
             return None
-        if self._board.words[GENERATION] != view.generation:
-            return None
-        plan = view.plan(wish)
+        plan = view.plan(wish) if self._board.words[GENERATION] == view.generation else None
         if plan is None:
             return None
         if not plan.lines and not plan.limits:
@@ -231,10 +229,9 @@ class JournalTill:
                 settlement.expires_at,
             )
         )
-        spent = 0
+        freed, spent = reservation.nanodollars, 0
         for entry in settlement.entries:
             spent += entry.nanodollars
-        freed = reservation.nanodollars
         if settlement.unconfirmed:
             freed -= holds.kept_of(freed, spent, settlement.unconfirmed)
         self._moves.finish(reservation, record, spent=spent, freed=freed, tokens=settlement.tokens)
@@ -296,7 +293,8 @@ class JournalTill:
     @property
     def keys_mark(self) -> int | None:
         """See `Till.keys_mark`."""
-        self._keeper.attach()
+        if not self._board.is_open:
+            self._keeper.attach()
         return self._board.words[KEYS]
 
     def keys_changed(self) -> None:

@@ -102,6 +102,8 @@ class Keys:
         self._by_digest: dict[bytes, Key] = {}
         self._by_old_digest: dict[bytes, Key] = {}
         self._version = -1
+        #: Whether no key was ever made. Revoking the last one must not open the door to everybody.
+        self.is_untouched = True
         self._looked_at = -REFRESH_S
 
     async def create(
@@ -177,14 +179,13 @@ class Keys:
     async def refresh(self, *, now: bool = False) -> None:
         """Read the keys again if another process changed them; where processes cannot tell each other, at
         most once a second unless `now`."""
-        if not now and self.is_current:
-            return
-        if (
-            now
-            or self._signals.keys_mark is not None
-            or self._clock.monotonic() - self._looked_at >= REFRESH_S
-        ):
-            await self._read()
+        if not now:
+            if self.is_current:
+                return
+            is_due = self._clock.monotonic() - self._looked_at >= REFRESH_S
+            if not is_due and self._signals.keys_mark is None:
+                return
+        await self._read()
 
     async def refresh_for(self, secret: str) -> None:
         """Look again at once for a key that is not known yet: it may have been made a moment ago.
@@ -198,8 +199,7 @@ class Keys:
     @property
     def is_current(self) -> bool:
         """Whether nobody has changed a key since the last look, as far as that can be told."""
-        mark = self._signals.keys_mark
-        return mark is not None and mark == self._mark and self._version >= 0
+        return self._mark is not None and self._mark == self._signals.keys_mark
 
     def caller_now(self, secret: str) -> Caller | None:
         """The caller who holds this secret, as of the last look; None: `identify` says what is wrong."""
@@ -231,6 +231,7 @@ class Keys:
                 bytes(row[-1]): _key(row) for row in listed if row[-1] is not None
             }
             self._living = _living(self._by_digest, self._by_old_digest)
+            self.is_untouched = not listed
             self._version = rows[0][0]
             self._mark = mark
 
@@ -242,11 +243,6 @@ class Keys:
     def is_empty(self) -> bool:
         """Whether no living key exists, as of the last refresh."""
         return all(key.revoked_at is not None for key in self._by_digest.values())
-
-    @property
-    def is_untouched(self) -> bool:
-        """Whether no key was ever made. Revoking the last one must not open the door to everybody."""
-        return not self._by_digest
 
     def identify(self, secret: str) -> Key:
         """The key with this secret. Raises AuthenticationError saying why it is not good."""

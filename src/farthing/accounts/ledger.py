@@ -66,16 +66,13 @@ class SpendRow(msgspec.Struct, frozen=True, kw_only=True):
 
 def entries_of(record: CallRecord) -> tuple[Entry, ...]:
     """The rows of a call: one for each try that was billed, and one in any case (the last try's)."""
-    if len(record.attempts) == 1:
-        attempt = record.attempts[0]
-        return (_entry(record, attempt, _flags(attempt)),)
-    attempts = [a for a in record.attempts if a.nanodollars or a.usage.total_tokens]
+    attempts = record.attempts
+    if len(attempts) == 1:
+        return (_entry(record, attempts[0]),)
     if not attempts:
-        attempts = list(record.attempts[-1:])
-    if not attempts:
-        cached = CACHED if record.cache == "hit" else 0
-        return (_entry(record, None, cached | _outcome_flag(record.outcome)),)
-    return tuple(_entry(record, attempt, _flags(attempt)) for attempt in attempts)
+        return (_unsent(record),)
+    billed = [each for each in attempts if each.nanodollars or each.usage.total_tokens]
+    return tuple([_entry(record, each) for each in billed or attempts[-1:]])
 
 
 def has_call(call_id: str) -> Work[bool]:
@@ -247,44 +244,47 @@ def _span(since: float | None, until: float | None) -> tuple[int, int]:
     return low, (1 << 62 if until is None else int(until * 1000))
 
 
-def _entry(record: CallRecord, attempt: AttemptRecord | None, flags: int) -> Entry:
-    at = int(record.at_s * 1000)
-    if attempt is None:
-        return Entry(
-            call_id=record.call_id,
-            at=at,
-            key_id=record.key_id,
-            team=record.team,
-            model=record.model,
-            tags=record.tags,
-            flags=flags,
-        )
+def _entry(record: CallRecord, attempt: AttemptRecord) -> Entry:
+    outcome, usage = attempt.outcome, attempt.usage
+    flags = 0 if outcome == "ok" else _flag_of(outcome)
+    if usage.is_estimated:
+        flags |= ESTIMATED
+    if attempt.is_simulated:
+        flags |= SIMULATED
+    if not attempt.is_price_known:
+        flags |= UNPRICED
     return Entry(
         call_id=record.call_id,
-        at=at,
+        at=int(record.at_s * 1000),
         key_id=record.key_id,
-        team=record.team,
         model=record.model,
+        team=record.team,
         tags=record.tags,
         deployment=attempt.deployment,
         provider=attempt.provider,
         served_model=attempt.model,
         tier=attempt.tier,
-        usage=attempt.usage,
+        usage=usage,
         nanodollars=attempt.nanodollars,
         flags=flags,
         request_id=attempt.upstream_request_id,
     )
 
 
-def _flags(attempt: AttemptRecord) -> int:
-    flags = _outcome_flag(attempt.outcome)
-    flags |= ESTIMATED if attempt.usage.is_estimated else 0
-    flags |= SIMULATED if attempt.is_simulated else 0
-    return flags | (0 if attempt.is_price_known else UNPRICED)
+def _unsent(record: CallRecord) -> Entry:
+    """The row of a call that no provider was asked for."""
+    return Entry(
+        call_id=record.call_id,
+        at=int(record.at_s * 1000),
+        key_id=record.key_id,
+        model=record.model,
+        team=record.team,
+        tags=record.tags,
+        flags=(CACHED if record.cache == "hit" else 0) | _flag_of(record.outcome),
+    )
 
 
-def _outcome_flag(outcome: str) -> int:
+def _flag_of(outcome: str) -> int:
     return 0 if outcome == "ok" else ABORTED if outcome == "aborted" else FAILED
 
 

@@ -43,13 +43,6 @@ class Moves:
         self._passed = passed
         self._corrections: list[tuple[tuple[Charge, ...], int | None]] = []
 
-    def is_fresh(self, generation: int) -> bool:
-        """Whether the board's totals hold, and stand for what was known at this generation."""
-        words = self._board.words
-        return (
-            words[GENERATION] == generation and words[WANTED] == words[COUNTED] and not words[BUSY]
-        )
-
     def reserve_locked(
         self, wish: Hold, view: View, plan: Plan, *, is_counted: bool = False
     ) -> Reservation | None:
@@ -59,9 +52,10 @@ class Moves:
         hold was too early for. Raises BudgetExceededError, RateLimitedError, StorageError.
         """
         words = self._board.words
-        if not is_counted and not self.is_fresh(view.generation):
+        lines = plan.lines
+        if not is_counted and not _is_fresh(words, view.generation):
             return None
-        if not _stand(words, plan.lines):
+        if not _stand(words, lines):
             return None
         if self._corrections:
             self._correct_locked()
@@ -70,13 +64,13 @@ class Moves:
             now_ns = int(self._clock.now() * 1e9)
             charges = rates.ask(words, plan.limits, tokens=wish.tokens, now_ns=now_ns)
         amount = wish.nanodollars
-        for line in plan.lines:
+        for line in lines:
             at = line.at
             if words[at] + words[at + 1] + amount > line.limit:
                 raise exceeded(line.budget, words[at], words[at + 1], amount)
         call = pack_id(wish.call_id)
-        self._append_locked(_reserved(call, wish, plan, view.version))
-        for line in plan.lines:
+        self._append_locked(words, _reserved(call, wish, plan, view.version))
+        for line in lines:
             words[line.at + 1] += amount
         words[BUSY] = 0
         if charges:
@@ -91,7 +85,7 @@ class Moves:
         """
         words = self._board.words
         wanted = words[WANTED]
-        if not self.is_fresh(view.generation):
+        if not _is_fresh(words, view.generation):
             return None
         call = pack_id(wish.call_id)
         self._journal.append(_reserved(call, wish, plan, view.version))
@@ -103,13 +97,13 @@ class Moves:
     def extend_locked(self, reservation: Reservation, nanodollars: int) -> bool:
         """Hold more. False: the board is not what the call knows. Raises as `reserve_locked`."""
         words, lines = self._board.words, reservation.lines
-        if not self.is_fresh(reservation.generation) or not _stand(words, lines):
+        if not _is_fresh(words, reservation.generation) or not _stand(words, lines):
             return False
         for line in lines:
             at = line.at
             if words[at] + words[at + 1] + nanodollars > line.limit:
                 raise exceeded(line.budget, words[at], words[at + 1], nanodollars)
-        self._append_locked(records.encode(Extended(reservation.call, nanodollars)))
+        self._append_locked(words, records.encode(Extended(reservation.call, nanodollars)))
         for line in lines:
             words[line.at + 1] += nanodollars
         words[BUSY] = 0
@@ -128,14 +122,14 @@ class Moves:
             self.append_uncounted(record)
         elif not reservation.lines and not charges:
             self._journal.append(record)
-            if not self.is_fresh(reservation.generation):
+            if not _is_fresh(self._board.words, reservation.generation):
                 self._board.want_count()  # a budget made meanwhile may count it
         elif self._board.try_lock():
             try:
                 self._finish_locked(reservation, record, spent, freed)
                 if charges:
-                    self._corrections.append((charges, tokens))
-                    self._correct_locked()
+                    now_ns = int(self._clock.now() * 1e9)
+                    rates.correct(self._board.words, charges, tokens=tokens, now_ns=now_ns)
             finally:
                 self._board.unlock_quick()
         else:
@@ -157,25 +151,23 @@ class Moves:
         self, reservation: Reservation, record: bytes, spent: int, freed: int
     ) -> None:
         words, lines = self._board.words, reservation.lines
-        if not self.is_fresh(reservation.generation) or not _stand(words, lines):
+        if not _is_fresh(words, reservation.generation) or not _stand(words, lines):
             self.append_uncounted(record)
             return
-        self._append_locked(record)
-        for (
-            line
-        ) in lines:  # first what is spent: between the two stores a budget has less, not more
-            at = line.at
-            words[at] += spent
+        self._append_locked(words, record)
+        for line in lines:
+            at, marks = line.at, line.marks
+            # First what is spent: between the two stores a budget has less, not more.
+            words[at] = total = words[at] + spent
             words[at + 1] -= freed
-            if line.marks and words[at] >= line.marks[-1]:
-                while line.marks and words[at] >= line.marks[-1]:
-                    line.marks.pop()
+            if marks and total >= marks[-1]:
+                while marks and total >= marks[-1]:
+                    marks.pop()
                 self._passed()
         words[BUSY] = 0
 
-    def _append_locked(self, record: bytes) -> None:
+    def _append_locked(self, words: memoryview[int], record: bytes) -> None:
         """Write a record, and leave the board busy for the numbers that follow."""
-        words = self._board.words
         words[BUSY] = 1
         try:
             self._journal.append(record)
@@ -202,7 +194,6 @@ class Moves:
         return Reservation(
             hold=wish,
             call=call,
-            windows=plan.windows,
             nanodollars=wish.nanodollars,
             instance=self._instance,
             generation=generation,
@@ -226,6 +217,11 @@ def _reserved(call: bytes, wish: Hold, plan: Plan, version: int) -> bytes:
             version,
         )
     )
+
+
+def _is_fresh(words: memoryview[int], generation: int) -> bool:
+    """Whether the board's totals hold, and stand for what was known at this generation."""
+    return words[GENERATION] == generation and words[WANTED] == words[COUNTED] and not words[BUSY]
 
 
 def _stand(words: memoryview[int], lines: tuple[Line, ...]) -> bool:

@@ -23,13 +23,18 @@ _STRAY_NS = 120_000_000_000
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """One number that is limited. at: its words on the board: the moment, and the sum of all refunds."""
+    """One number that is limited. at: its words on the board: the moment, and the sum of all refunds.
+
+    unit: `requests` or `tokens`; counts_tokens: it is the latter. one_ns: how long one lasts at the limit's pace.
+    """
 
     at: int
     table: RateTable
     name: str
     unit: str
+    counts_tokens: bool
     per_minute: int
+    one_ns: int
     burst_ns: int
 
     def cost_ns(self, count: int) -> int:
@@ -48,13 +53,15 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """What a call takes of a limit. until: the limit's moment with this call, unix nanoseconds.
+    """What a call takes of a limit. cost: how long `count` lasts at the limit's pace, nanoseconds.
 
-    moved: the limit's sum of refunds when it was charged.
+    until: the limit's moment with this call, unix nanoseconds. moved: the limit's sum of refunds when it
+    was charged.
     """
 
     limit: Limit
     count: int
+    cost: int
     until: int
     moved: int
 
@@ -63,8 +70,8 @@ class Rates:
     """The limits of the settings, on a board."""
 
     def __init__(self, tables: dict[str, RateTable]) -> None:
-        self._tables = tables
         self.limits: tuple[Limit, ...] = ()
+        self.configure(tables)
 
     def place(self, board: Board) -> tuple[Limit, ...]:
         """Find each limit's words. Under the board's lock. One for which there is no room limits nothing."""
@@ -76,14 +83,16 @@ class Rates:
             ):
                 at = None if per_minute is None else board.rate(key_of("rate", name, unit))
                 if at is not None and per_minute is not None:
-                    burst = max(int(table.burst_s * 1e9), -(-_MINUTE_NS // per_minute))
+                    one = -(-_MINUTE_NS // per_minute)
                     limit = Limit(
                         at=at,
                         table=table,
                         name=name,
                         unit=unit,
+                        counts_tokens=unit == "tokens",
                         per_minute=per_minute,
-                        burst_ns=burst,
+                        one_ns=one,
+                        burst_ns=max(int(table.burst_s * 1e9), one),
                     )
                     found.append(limit)
         self.limits = tuple(found)
@@ -92,16 +101,13 @@ class Rates:
     def configure(self, tables: dict[str, RateTable]) -> None:
         """Take new settings; `place` must follow."""
         self._tables = tables
+        #: Whether one of them counts tokens.
+        self.counts_tokens = any(table.tokens_per_minute is not None for table in tables.values())
 
     @property
     def is_any(self) -> bool:
         """Whether the settings have rates."""
         return bool(self._tables)
-
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether one of them counts tokens."""
-        return any(table.tokens_per_minute is not None for table in self._tables.values())
 
 
 def ask(
@@ -110,12 +116,18 @@ def ask(
     """What a call takes of each limit, nothing taken yet. Raises RateLimitedError. Under the lock."""
     charges = []
     for limit in limits:
-        count = tokens if limit.unit == "tokens" else 1
-        moment = _moment(words, limit, now_ns)
-        until = moment + limit.cost_ns(count)
-        if until - now_ns > limit.burst_ns and count:
-            raise _refusal(limit, count, until - now_ns - limit.burst_ns)
-        charges.append(Charge(limit, count, until, words[limit.at + 1]))
+        at, burst, count, cost = limit.at, limit.burst_ns, 1, limit.one_ns
+        if limit.counts_tokens:
+            count, cost = tokens, limit.cost_ns(tokens)
+        ahead = words[at] - now_ns
+        if ahead < 0:
+            ahead = 0
+        elif ahead > burst:
+            ahead = _moment(words, limit, now_ns) - now_ns
+        ahead += cost
+        if ahead > burst and count:
+            raise _refusal(limit, count, ahead - burst)
+        charges.append(Charge(limit, count, cost, now_ns + ahead, words[at + 1]))
     return tuple(charges)
 
 
@@ -135,14 +147,17 @@ def correct(
     """
     for charge in charges:
         limit = charge.limit
-        used = 0 if tokens is None else tokens if limit.unit == "tokens" else 1
-        if used <= charge.count:
+        used = 0 if tokens is None else tokens if limit.counts_tokens else 1
+        if used == charge.count:
+            continue
+        if used < charge.count:
             # Refunds to others since then may have moved this call's own end forward by as much.
-            until = charge.until - (words[limit.at + 1] - charge.moved)
-            refund = limit.cost_ns(charge.count) - limit.cost_ns(used)
-            refund = min(refund, max(0, until - now_ns))
-            words[limit.at] -= refund
-            words[limit.at + 1] += refund
+            at = limit.at
+            ahead = charge.until - (words[at + 1] - charge.moved) - now_ns
+            refund = min(charge.cost - limit.cost_ns(used), ahead)
+            if refund > 0:
+                words[at] -= refund
+                words[at + 1] += refund
         else:
             extra = limit.cost_ns(used - charge.count)
             latest = now_ns + limit.burst_ns + _STRAY_NS // 2

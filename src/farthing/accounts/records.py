@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from farthing.accounts.ledger import Entry
@@ -53,10 +55,5 @@ class Released(msgspec.Struct, frozen=True, array_like=True, tag=4):
 Record = Reserved | Extended | Settled | Released
 
 encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(Record)
-
-
-def decode(payload: bytes) -> Record:
-    """A record from its bytes. Raises msgspec.MsgspecError for one of a newer version."""
-    record: Record = _decoder.decode(payload)
-    return record
+#: A record from its bytes. Raises msgspec.MsgspecError for one of a newer version.
+decode: Callable[[bytes], Record] = msgspec.msgpack.Decoder(Record).decode

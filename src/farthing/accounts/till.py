@@ -9,7 +9,7 @@ import msgspec
 
 from farthing.accounts import holds
 from farthing.accounts.budget_store import BudgetStore
-from farthing.accounts.budgets import Alert, Window
+from farthing.accounts.budgets import Alert
 from farthing.accounts.counter import Counter
 from farthing.accounts.holds import Hold, Reservation
 from farthing.accounts.ledger import Entry
@@ -143,16 +143,16 @@ class TransactionTill:
         """See `Till.reserve`."""
         charges = self._counter.take(wish)
 
-        def work() -> Work[list[Window]]:
+        def work() -> Work[None]:
             budgets = yield from self._budgets.current()
-            return (yield from holds.reserve(wish, budgets, self._instance))
+            yield from holds.reserve(wish, budgets, self._instance)
 
         try:
-            windows = await self._database.write(work)
+            await self._database.write(work)
         except BaseException:
             self._counter.correct(charges, tokens=None)
             raise
-        return Reservation(hold=wish, windows=tuple(windows), charges=charges)
+        return Reservation(hold=wish, charges=charges)
 
     def extend_now(self, reservation: Reservation, nanodollars: int) -> bool:
         """See `Till.extend_now`."""

@@ -35,12 +35,11 @@ class Line:
 class Plan:
     """What calls of one kind meet between two moments, unix seconds."""
 
-    __slots__ = ("limits", "lines", "packed", "since", "until", "windows")
+    __slots__ = ("limits", "lines", "packed", "since", "until")
 
     def __init__(self, lines: Sequence[Line], limits: Sequence[Limit], at_s: float) -> None:
         self.lines = tuple(lines)
-        self.windows = tuple(line.window for line in lines)
-        self.packed = windows_to(self.windows)
+        self.packed = windows_to([line.window for line in lines])
         self.limits = tuple(limits)
         starts = [line.window.start_at for line in lines]
         ends = [window_end(line.budget.window, line.window.start_at) for line in lines]

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import os
 import random
+import sys
 import time
 from typing import Protocol
 
@@ -18,6 +19,10 @@ _RANDOM_DIGITS = 16
 #: Random digits that are drawn at once, for ids; secrets never come from them.
 _POOL_DIGITS = 32 * _RANDOM_DIGITS
 _DIGIT_OF_BYTE = bytes(ord(_CROCKFORD[byte & 31]) for byte in range(256))
+#: The random digits of the ids to come.
+_drawn: list[str] = []
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_drawn.clear)  # a fork must not repeat its parent's
 
 
 class Clock(Protocol):
@@ -37,30 +42,24 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock and entropy."""
+    """The machine's own clock and entropy.
+
+    now: unix seconds. monotonic: seconds from an arbitrary start; for durations. random: uniform in
+    [0, 1); for jitter and weights, never for secrets. They are the system's own functions: each call asks
+    for them again and again.
+    """
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
 
     def __init__(self) -> None:
-        self._random = random.Random(os.urandom(16))
-        self._digits = ""
-        self._owner = os.getpid()
-        self._moment = 0
+        self.random = random.Random(os.urandom(16)).random
+        self._span = -1
         self._prefix = ""
-
-    def now(self) -> float:
-        """Unix seconds."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds from an arbitrary start; for durations."""
-        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Suspend the task."""
         await asyncio.sleep(max(0.0, seconds))
-
-    def random(self) -> float:
-        """Uniform in [0, 1). For jitter and weights, never for secrets."""
-        return self._random.random()
 
     def token_bytes(self, count: int) -> bytes:
         """Cryptographically strong bytes."""
@@ -69,14 +68,14 @@ class SystemClock:
     def new_id(self, prefix: str) -> str:
         """`prefix_` and 26 characters that sort by time of creation (the layout of ULID)."""
         moment = int(time.time() * 1000)
-        if moment != self._moment:
-            self._moment, self._prefix = moment, _digits(moment << 80)[:-_RANDOM_DIGITS]
-        digits = self._digits
-        if not digits or self._owner != os.getpid():  # a fork must not repeat its parent's
-            self._owner = os.getpid()
-            digits = os.urandom(_POOL_DIGITS).translate(_DIGIT_OF_BYTE).decode("ascii")
-        self._digits = digits[:-_RANDOM_DIGITS]
-        return f"{prefix}_{self._prefix}{digits[-_RANDOM_DIGITS:]}"
+        if moment >> 10 != self._span:  # all digits of the time but the last two
+            self._prefix = _digits(moment << 80)[: -_RANDOM_DIGITS - 2]
+            self._span = moment >> 10
+        try:
+            random_digits = _drawn.pop()
+        except IndexError:
+            random_digits = _draw()
+        return f"{prefix}_{self._prefix}{_PAIRS[moment & 1023]}{random_digits}"
 
 
 class FakeClock:
@@ -144,3 +143,11 @@ def ulid(unix_seconds: float, entropy: bytes) -> str:
 def _digits(number: int) -> str:
     """128 bits as 26 digits."""
     return "".join([_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS])
+
+
+def _draw() -> str:
+    """The random digits of an id, and those of some that follow."""
+    digits = os.urandom(_POOL_DIGITS).translate(_DIGIT_OF_BYTE).decode("ascii")
+    starts = range(_RANDOM_DIGITS, _POOL_DIGITS, _RANDOM_DIGITS)
+    _drawn.extend([digits[start : start + _RANDOM_DIGITS] for start in starts])
+    return digits[:_RANDOM_DIGITS]

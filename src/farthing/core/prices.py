@@ -99,7 +99,8 @@ def tier_name(tier: str | None) -> str:
 
 def rates_for(price: Price, *, input_tokens: int, tier: str | None = None) -> Rates:
     """The rates that apply to a call with this much input in this tier."""
-    chosen = price.tiers.get(tier_name(tier)) or price.tiers["standard"]
+    tiers = price.tiers
+    chosen = tiers.get(tier_name(tier)) or tiers["standard"]
     rates = chosen.rates
     for step in chosen.long_context:
         if input_tokens > step.above_input_tokens:
@@ -161,17 +162,7 @@ def itemise(usage: Usage, rates: Rates) -> tuple[LineItem, ...]:
 def cost(usage: Usage, price: Price, *, tier: str | None = None) -> Nanodollars:
     """What the vendor charges for this usage: all lines summed exactly, rounded once, half up."""
     rates = rates_for(price, input_tokens=usage.input_tokens, tier=tier)
-    if not _is_special(usage):  # the same sum without its lines: nearly every call is such
-        cached = usage.cached_input_tokens
-        pico = (usage.input_tokens - cached) * rates.input + usage.output_tokens * rates.output
-        pico += cached * _or(rates.cached_input, rates.input) + rates.request
-        return to_nanodollars(pico)
-    return to_nanodollars(sum(line.picodollars for line in itemise(usage, rates)))
-
-
-def _is_special(usage: Usage) -> bool:
-    """Whether there are tokens that are neither plain text nor read from a cache."""
-    return bool(
+    if (
         usage.cache_write_tokens
         or usage.cache_write_1h_tokens
         or usage.reasoning_tokens
@@ -181,7 +172,14 @@ def _is_special(usage: Usage) -> bool:
         or usage.input_image_tokens
         or usage.output_image_tokens
         or usage.web_search_requests
-    )
+    ):
+        return to_nanodollars(sum(line.picodollars for line in itemise(usage, rates)))
+    # All tokens are plain text or read from a cache, as nearly always: the same sum without its lines.
+    pico = usage.input_tokens * rates.input + usage.output_tokens * rates.output + rates.request
+    cached = usage.cached_input_tokens
+    if cached:
+        pico += cached * (_or(rates.cached_input, rates.input) - rates.input)
+    return to_nanodollars(pico)
 
 
 class Ceiling(msgspec.Struct, frozen=True):

@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
-import msgspec
-
 from farthing.core.calls import CallRecord, Event, Head, Tally
 from farthing.core.models import Deployment, Kind, Offer, Plan, Route, Timeouts
 from farthing.core.private import PrivateStruct
@@ -30,15 +28,34 @@ class Attempt(PrivateStruct, frozen=True, kw_only=True):
     want_deltas: bool = False
 
 
-class AnswerHead(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerHead:
     """What is known once the provider's status line and headers are in (status is 2xx).
 
-    headers: lower-case names; only those that accounting or quota read and those worth passing on.
+    headers: lower-case names; only those that accounting or quota read and those worth passing on. Most
+    calls ask for one or two of them by `header`: a derived class need not look for all.
     """
 
-    status: int = 200
-    request_id: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    __slots__ = ("_headers", "request_id", "status")
+
+    def __init__(
+        self,
+        *,
+        status: int = 200,
+        request_id: str | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.status = status
+        self.request_id = request_id
+        self._headers = headers
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """All that are kept."""
+        return self._headers
+
+    def header(self, name: str) -> str | None:
+        """The last of the kept headers with this lower-case name."""
+        return dict(self._headers).get(name)
 
 
 class Answer(Protocol):

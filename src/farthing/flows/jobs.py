@@ -21,7 +21,7 @@ from farthing.flows.graph import Flow, Variants
 
 if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
-    from farthing.flows.models import Models, Spent
+    from farthing.flows.models import Models
     from farthing.flows.runnable import Runnable
 
 #: `${node.variant}`; the bare `node.variant` is understood as well.
@@ -49,31 +49,6 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
     line: LineResult
     behind: LineResult
-
-
-class _Measured:
-    """A flow whose aggregations' results have the metrics that were logged. See `runnable.Runnable`."""
-
-    def __init__(self, flow: Runnable) -> None:
-        self._flow = flow
-        self.run = flow.run
-        self.aclose = flow.aclose
-
-    @property
-    def flow(self) -> Flow:
-        return self._flow.flow
-
-    @property
-    def spent(self) -> Spent:
-        return self._flow.spent
-
-    async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
-        from farthing.flows.batch.metrics import collecting
-
-        with collecting() as metrics:
-            result = await self._flow.aggregate(lines)
-        result.metrics = {**metrics, **result.metrics}
-        return result
 
 
 # --- opening ---
@@ -148,7 +123,7 @@ async def opened(
     # Opening has set what the file says once more.
     set_environment(environment or {}, connections)
     try:
-        yield _Measured(flow)
+        yield flow
     finally:
         await flow.aclose()
 

@@ -83,14 +83,17 @@ class Terms:
         return limit if head.n <= 1 else head.n * limit
 
     def most(self, head: Head, size: InputSize) -> int:
-        """The most nanodollars that one try can cost; 0 where no price is known.
+        """The most nanodollars that one try can cost; 0 where no price is known."""
+        return self.dearest(head, self.input_tokens(size), self.output_tokens(head))
+
+    def dearest(self, head: Head, inputs: int, outputs: int) -> int:
+        """The most nanodollars of so many tokens.
 
         A provisioned deployment with a price may spill over to metered capacity: its bound is the same.
         """
         price, standard = self._price, self._standard
         if price is None or standard is None:
             return 0
-        inputs, outputs = self.input_tokens(size), self.output_tokens(head)
         # A vendor without room in the tier that was asked for answers in the standard one, and says so.
         most = standard.nanodollars(inputs, outputs)
         if head.service_tier is None:

@@ -118,6 +118,7 @@ class Call:
     is_settled = False
     is_complete = False
     _size: InputSize | None = None
+    _most_output = 0
     _record: CallRecord | None = None
     _collected: list[Event] | None = None
     _collected_size = 0
@@ -144,7 +145,10 @@ class Call:
         """The most nanodollars that a try on these terms can cost."""
         most = self._bounds.get(terms)
         if most is None:
-            most = self._bounds[terms] = terms.most(self.request.head, self._input_size())
+            head, size = self.request.head, self._input_size()
+            outputs = terms.output_tokens(head)
+            most = self._bounds[terms] = terms.dearest(head, terms.input_tokens(size), outputs)
+            self._most_output = max(self._most_output, outputs)
         return most
 
     def likely_tokens(self) -> int:
@@ -154,11 +158,9 @@ class Call:
         """
         if not self._bounds:
             return 0
-        head, size, output = self.request.head, self._input_size(), 0
-        for terms in self._bounds:
-            output = max(output, terms.output_tokens(head))
+        size = self._input_size()
         media = billing.MEDIA_TOKENS * size.media_parts
-        return size.text_bytes // billing.BYTES_PER_TOKEN + media + output
+        return size.text_bytes // billing.BYTES_PER_TOKEN + media + self._most_output
 
     def spent(self) -> int:
         """Nanodollars that the tries so far have cost."""

@@ -104,9 +104,10 @@ class Gateway:
             raise OverloadedError(
                 "This gateway is shutting down.", hint="Send the call again.", retry_after_s=1.0
             )
-        if self.in_flight >= snapshot.settings.server.max_concurrent_calls:
+        running = self.in_flight if self._retired else snapshot.in_flight
+        if running >= snapshot.settings.server.max_concurrent_calls:
             raise OverloadedError(
-                f"{self.in_flight} calls are running, which is this gateway's limit.",
+                f"{running} calls are running, which is this gateway's limit.",
                 hint="Send the call again shortly, or raise server.max_concurrent_calls.",
                 retry_after_s=1.0,
             )
@@ -193,7 +194,7 @@ class OpenCall:
         try:
             await pipeline.begin(call)
         except BaseException as error:
-            await self._leave(error)
+            await self.__aexit__(type(error), error, None)
             raise
         return call
 
@@ -203,9 +204,6 @@ class OpenCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._leave(error)
-
-    async def _leave(self, error: BaseException | None) -> None:
         try:
             await pipeline.end(self._call, error)
         finally:

@@ -18,19 +18,18 @@ class RankedPolicy:
 
     def plan(self, head: Head, route: Route, offers: Sequence[Offer], *, draw: float) -> Plan:
         """See `core.protocols.Policy`. Pure."""
-        by_name = {offer.deployment.name: offer for offer in offers}
+        by_name: dict[str, Offer] = {}
+        for offer in offers:
+            by_name[offer.deployment.name] = offer
         ready: list[Deployment] = []
         later: list[Offer] = []
         for group in route.groups:
             fit: list[Offer] = []
             for deployment in group:
-                offer = by_name.get(deployment.name)
-                if offer is None or not can_serve(deployment, head):
+                found = by_name.get(deployment.name)
+                if found is None or not can_serve(deployment, head):
                     continue
-                if offer.is_open and not offer.retry_after_s:
-                    fit.append(offer)
-                else:
-                    later.append(offer)
+                (fit if found.is_open and not found.retry_after_s else later).append(found)
             if len(fit) > 1:
                 fit = _balanced(route, fit, draw)
             ready += [offer.deployment for offer in fit]

@@ -16,7 +16,7 @@ from farthing.core.errors import (
     UpstreamTimeoutError,
 )
 from farthing.core.models import Deployment, Timeouts
-from farthing.core.protocols import Answer, Attempt, Relays, Take
+from farthing.core.protocols import Answer, AnswerHead, Attempt, Relays, Take
 from farthing.gateway import billing, retry
 from farthing.gateway.call import ABORTED, Call, CallHead, Ready, Source
 from farthing.gateway.settlement import book
@@ -86,7 +86,7 @@ class Running:
         opening = provider.open(attempt)
         self._answer = await opening.__aenter__()
         self._opened = opening
-        self._read_head()
+        self._read_head(self._answer.head)
         if attempt.stream:
             # Asked by name: `isinstance` of a protocol looks at every attribute, for each call anew.
             if not prepared.is_translated:
@@ -251,20 +251,16 @@ class Running:
 
     async def _hold(self, missing: int) -> None:
         """Make the reservation cover this try beside what earlier tries may still cost."""
-        call = self._call
+        call, accounts = self._call, self._call.snapshot.shared.accounts
         assert call.reservation is not None, "asked before"
-        await call.snapshot.shared.accounts.extend(call.reservation, missing)
+        if not accounts.extend_now(call.reservation, missing):
+            await accounts.extend(call.reservation, missing)
         call.reserved += missing
 
-    def _read_head(self) -> None:
+    def _read_head(self, head: AnswerHead) -> None:
         """A simulator behind HTTP says so itself, whatever type of provider it is configured as."""
-        assert self._answer is not None, "it has begun"
-        self._is_simulated = self._deployment.is_simulated
-        for name, value in self._answer.head.headers:
-            if name == _SPILLED_FROM:
-                self._spilled_from = value
-            elif name == _SIMULATED and value == "true":
-                self._is_simulated = True
+        self._spilled_from = head.header(_SPILLED_FROM)
+        self._is_simulated = self._deployment.is_simulated or head.header(_SIMULATED) == "true"
 
     def _attempt(self, prepared: Prepared) -> Attempt:
         return Attempt(

@@ -119,9 +119,7 @@ class Snapshot:
         for sink in self.shared.sinks:
             try:
                 sink.record(record)
-            except (
-                Exception
-            ):  # border: a plug-in sink must not break a call that is already settled
+            except Exception:  # border: a plug-in sink must not break a settled call
                 _log.exception(
                     "A sink of call records failed; call %s is settled all the same.",
                     record.call_id,

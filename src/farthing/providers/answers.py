@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
@@ -25,21 +26,39 @@ _MISSES = 8
 _NOTHING = Tally()
 
 
+class LazyHead(AnswerHead):
+    """The head of an exchange, searched when somebody asks: nearly no call reads the headers."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.status = exchange.status
+        self.request_id = exchange.request_id
+        self._exchange = exchange
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """All that are kept."""
+        return self._exchange.headers_like(_KEPT)
+
+    def header(self, name: str) -> str | None:
+        """See `AnswerHead.header`."""
+        return self._exchange.header(name) if _is_kept(name) else None
+
+
 class WholeAnswer:
     """An unstreamed answer: one event of kind WHOLE. limit: bytes that it may have."""
 
+    __slots__ = ("_dialect", "_exchange", "_is_read", "_limit", "head", "tally")
+
     def __init__(self, exchange: Exchange, dialect: Codec, *, limit: int) -> None:
         self._limit = limit
-        self.head = _head(exchange)
+        self.head = LazyHead(exchange)
         self._exchange = exchange
         self._dialect = dialect
-        self._tally = _NOTHING
+        #: Empty until the body was read.
+        self.tally = _NOTHING
         self._is_read = False
-
-    @property
-    def tally(self) -> Tally:
-        """Empty until the body was read."""
-        return self._tally
 
     @property
     def events(self) -> WholeAnswer:
@@ -53,14 +72,15 @@ class WholeAnswer:
         if self._is_read:
             raise StopAsyncIteration
         self._is_read = True
-        body = await self._exchange.body(self._limit)
-        status = error_status(body) if b'"error"' in body[:4096] else None
-        if status is not None:
+        body = self._exchange.whole(self._limit)
+        if body is None:
+            body = await self._exchange.body(self._limit)
+        if body.find(b'"error"', 0, 4096) >= 0 and (status := error_status(body)) is not None:
             raise self._exchange.place(
                 self._dialect.decode_error(status, self._exchange.headers, body)
             )
         try:
-            self._tally = self._dialect.tally(body)
+            self.tally = self._dialect.tally(body)
         except FarthingError as error:
             self._exchange.place(error)
             raise
@@ -78,7 +98,7 @@ class StreamedAnswer:
     """
 
     def __init__(self, exchange: Exchange, reader: StreamReader) -> None:
-        self.head = _head(exchange)
+        self.head = LazyHead(exchange)
         self._exchange = exchange
         self._reader = reader
         #: `Skims.skim` where the reader has it; None as well once it has found nothing for too long.
@@ -203,12 +223,9 @@ class StreamedAnswer:
             await self._exchange.drain()
 
 
-def _head(exchange: Exchange) -> AnswerHead:
-    return AnswerHead(
-        status=exchange.status,
-        request_id=exchange.request_id,
-        headers=exchange.headers_like(_KEPT),
-    )
+@lru_cache(256)
+def _is_kept(name: str) -> bool:
+    return _KEPT.match(f"\r\n{name}:".encode()) is not None
 
 
 class _ErrorBody(msgspec.Struct):

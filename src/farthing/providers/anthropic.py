@@ -23,7 +23,7 @@ class AnthropicProvider(HttpProvider):
 
     async def target(self, attempt: Attempt) -> Target:
         """`POST /v1/messages`."""
-        return Target(url=f"{self._root}/messages", headers=self._headers())
+        return Target(url=f"{self._root}/messages", headers=self._headers(), is_lasting=True)
 
     async def listing(self) -> Target | None:
         """`GET /v1/models`; 1,000 is the page's upper bound and above the number of models."""

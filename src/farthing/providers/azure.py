@@ -68,14 +68,17 @@ class AzureProvider(HttpProvider):
     async def target(self, attempt: Attempt) -> Target:
         """Classic or v1 path, with `api-key` or a bearer token."""
         headers = await self._headers()
+        is_lasting = self._tokens is None  # a token runs out
         path = PATHS[attempt.dialect]
         version = self.settings.api_version
         if version is None:
-            return Target(url=f"{self._resource}/openai/v1{path}", headers=headers)
+            url = f"{self._resource}/openai/v1{path}"
+            return Target(url=url, headers=headers, is_lasting=is_lasting)
         if attempt.dialect != "openai-responses":
             path = f"/deployments/{path_segment(attempt.deployment.remote_name)}{path}"
         query = urlencode({"api-version": version})
-        return Target(url=f"{self._resource}/openai{path}?{query}", headers=headers)
+        url = f"{self._resource}/openai{path}?{query}"
+        return Target(url=url, headers=headers, is_lasting=is_lasting)
 
     async def listing(self) -> Target | None:
         """The v1 list of models. It names base models, not deployments: Azure has no free list of those."""

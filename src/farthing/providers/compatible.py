@@ -40,7 +40,12 @@ class CompatibleProvider(HttpProvider):
 
     async def target(self, attempt: Attempt) -> Target:
         """The dialect's path below the base URL."""
-        return Target(url=self.base_url + PATHS[attempt.dialect], headers=self._headers())
+        headers = self._headers()
+        # A key that is not set now may be later.
+        is_lasting = bool(headers)
+        return Target(
+            url=self.base_url + PATHS[attempt.dialect], headers=headers, is_lasting=is_lasting
+        )
 
     async def listing(self) -> Target | None:
         """`GET /models`."""

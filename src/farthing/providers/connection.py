@@ -100,13 +100,20 @@ class Upstream:
             else:
                 lines = b"%b%b\r\n" % (lines, extra)
             connection = line.pool.take()
-            if connection is not None:
-                await exchange.ask(connection, lines, body)
-                if not connection.has_head and _may_repeat(head, connection):
-                    connection = None
-            if connection is None:
-                connection = await self._dial(exchange, line)
-                await exchange.ask(connection, lines, body)
+            is_fresh = connection is None
+            while True:
+                if connection is None:
+                    connection, is_fresh = await self._dial(exchange, line), True
+                await connection.ask(
+                    lines,
+                    body,
+                    since=exchange.began,
+                    patience_s=timeouts.first_byte_s,
+                    deadline=exchange.deadline,
+                )
+                if connection.has_head or is_fresh or not _may_repeat(head, connection):
+                    break
+                connection = None
             exchange.begin(connection, line.closed)
         except BaseException:  # cancellation as well: neither slot nor connection must stay taken
             if connection is not None:

@@ -28,12 +28,12 @@ MAX_ERROR_BYTES = 64 * 1024
 #: How long a complete stream may take to close before its connection is given up, seconds.
 DRAIN_S = 0.2
 
-_REQUEST_ID_HEADERS = (
-    "x-request-id",
-    "request-id",
-    "apim-request-id",
-    "x-ms-request-id",
-    "x-goog-request-id",
+_REQUEST_IDS = (
+    b"\r\nx-request-id:",
+    b"\r\nrequest-id:",
+    b"\r\napim-request-id:",
+    b"\r\nx-ms-request-id:",
+    b"\r\nx-goog-request-id:",
 )
 
 
@@ -55,19 +55,8 @@ class Exchange(Border):
         self._inflate: Inflater | None = None
         self._count = 0
 
-    def ask(self, connection: Connection, head: bytes, body: bytes) -> asyncio.Future[None]:
-        """Send the request; the future is done when the head is in or never will be."""
-        timeouts = self.timeouts
-        return connection.ask(
-            head,
-            body,
-            since=self.began,
-            patience_s=timeouts.first_byte_s,
-            deadline=self.deadline,
-        )
-
     def begin(self, connection: Connection, on_close: Callable[[Connection], None]) -> None:
-        """The answer to `ask`. `on_close` gets the connection back. Raises why there is no head."""
+        """The answer that came on `connection`. `on_close` gets the connection back. Raises why there is no head."""
         if not connection.has_head:
             failure = connection.failure
             assert isinstance(failure, WireError)
@@ -76,7 +65,9 @@ class Exchange(Border):
         self._head = connection.head
         lower = self._lower = connection.lower
         connection.patience_s = self.timeouts.between_bytes_s
-        if b"content-encoding:" in lower:
+        if (
+            lower.find(b"content-encoding:") >= 0
+        ):  # `in` tries an integer first, and fails at a cost
             try:
                 self._inflate = inflater(self.header("content-encoding") or "")
             except CompressionError as error:
@@ -96,33 +87,27 @@ class Exchange(Border):
 
     def header(self, name: str) -> str | None:
         """One header without building all. name: lower case."""
-        needle = _needle(name)
-        at = self._lower.rfind(needle)
-        if at < 0:
-            return None
-        at += len(needle)
-        value = self._head[at : self._head.find(b"\r", at)]
-        return value.decode("utf-8", "surrogateescape").strip(" \t")
+        return self._value(_needle(name))
 
     def headers_like(self, pattern: re.Pattern[bytes]) -> tuple[tuple[str, str], ...]:
         """Those whose line the pattern matches, its first group being the name; names in lower case."""
         found = []
         for match in pattern.finditer(self._lower):
-            value = self._head[match.end() : self._head.index(b"\r", match.end())]
+            name, at = match[1], match.end()
+            value = self._head[at : self._head.index(b"\r", at)]
             found.append(
-                (match[1].decode("ascii"), value.decode("utf-8", "surrogateescape").strip(" \t"))
+                (name.decode("ascii"), value.decode("utf-8", "surrogateescape").strip(" \t"))
             )
         return tuple(found)
 
     @property
     def request_id(self) -> str | None:
         """How the provider calls this request, if it says so."""
-        if b"request-id:" not in self._lower:  # all their names end so
-            return None
-        for name in _REQUEST_ID_HEADERS:
-            value = self.header(name)
-            if value is not None:
-                return value
+        if self._lower.find(b"request-id:") >= 0:  # all their names end so
+            for needle in _REQUEST_IDS:
+                value = self._value(needle)
+                if value is not None:
+                    return value
         return None
 
     @property
@@ -179,13 +164,17 @@ class Exchange(Border):
             self._check(piece, limit)
             yield piece
 
-    async def body(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
-        """The whole body, at most `limit` bytes; does not suspend when all is there. Raises like `chunks`."""
+    def whole(self, limit: int) -> bytes | None:
+        """The whole body if it has come already; None: wait for it with `body`. Raises like `chunks`."""
         connection = self._live()
-        if self._inflate is None and connection.is_complete:
-            whole = connection.taken()
-            self._check(whole, limit)
-            return whole
+        if not connection.is_complete or self._inflate is not None:
+            return None
+        whole = connection.taken()
+        self._check(whole, limit)
+        return whole
+
+    async def body(self, limit: int = MAX_ANSWER_BYTES) -> bytes:
+        """The whole body, at most `limit` bytes. Raises like `chunks`."""
         return b"".join([piece async for piece in self.chunks(limit)])
 
     async def beginning(self, limit: int) -> bytes:
@@ -229,6 +218,14 @@ class Exchange(Border):
             self._on_close(connection)
 
     # --- private ---
+
+    def _value(self, needle: bytes) -> str | None:
+        at = self._lower.rfind(needle)
+        if at < 0:
+            return None
+        at += len(needle)
+        value = self._head[at : self._head.find(b"\r", at)]
+        return value.decode("utf-8", "surrogateescape").strip(" \t")
 
     def _live(self) -> Connection:
         assert self._connection is not None, "the exchange is closed"

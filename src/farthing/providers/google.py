@@ -25,13 +25,12 @@ class GoogleProvider(HttpProvider):
         """The model's path (the dialect keeps model and stream flag there), or `/openai/embeddings`."""
         key = self.required_key()
         if attempt.dialect == "openai-embeddings":
-            return Target(
-                url=f"{self._root}/openai/embeddings", headers={"authorization": f"Bearer {key}"}
-            )
+            headers = {"authorization": f"Bearer {key}"}
+            return Target(url=f"{self._root}/openai/embeddings", headers=headers, is_lasting=True)
         collection, _, model = attempt.deployment.remote_name.rpartition("/")
         verb = "streamGenerateContent?alt=sse" if attempt.stream else "generateContent"
         url = f"{self._root}/{collection or 'models'}/{path_segment(model)}:{verb}"
-        return Target(url=url, headers={"x-goog-api-key": key})
+        return Target(url=url, headers={"x-goog-api-key": key}, is_lasting=True)
 
     async def listing(self) -> Target | None:
         """`GET /models`; 1,000 is the page's upper bound."""

@@ -31,7 +31,9 @@ class OpenAIProvider(HttpProvider):
 
     async def target(self, attempt: Attempt) -> Target:
         """The dialect's path with a bearer key."""
-        return Target(url=self.base_url + PATHS[attempt.dialect], headers=self._headers())
+        return Target(
+            url=self.base_url + PATHS[attempt.dialect], headers=self._headers(), is_lasting=True
+        )
 
     async def listing(self) -> Target | None:
         """`GET /models`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import ClassVar
@@ -44,10 +44,15 @@ _LISTING = Timeouts(connect_s=5.0, first_byte_s=10.0, between_bytes_s=10.0, tota
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one attempt goes. url: complete and quoted. headers: lower-case names, with credentials."""
+    """Where one attempt goes. url: complete and quoted. headers: lower-case names, with credentials.
+
+    is_lasting: until `auth_rejected`, every attempt with the same remote name, dialect and stream flag goes
+    there too, so that `target` need not be asked again.
+    """
 
     url: str
     headers: dict[str, str]
+    is_lasting: bool = False
 
     def __repr__(self) -> str:
         return f"Target({urlsplit(self.url).netloc})"
@@ -83,7 +88,7 @@ class HttpProvider(ABC):
         self._key: Private | None = None
         self._extra = credentials.extra_headers(settings.headers, environ)
         self._upstream = Upstream(name, max_connections=settings.max_connections, environ=environ)
-        self._heads: dict[tuple[object, ...], tuple[dict[str, str], RequestHead]] = {}
+        self._heads: dict[tuple[object, ...], tuple[Target, RequestHead]] = {}
 
     # --- what a vendor says ---
 
@@ -98,6 +103,7 @@ class HttpProvider(ABC):
     def auth_rejected(self) -> None:
         """The vendor refused our credentials: forget them, they may have been rotated in their file."""
         self._key = None
+        self._heads.clear()
 
     # --- the socket ---
 
@@ -113,28 +119,71 @@ class HttpProvider(ABC):
         """
         return _Opening(self, attempt)
 
-    async def start(self, attempt: Attempt) -> Exchange:
-        """Send the attempt and wait for the answer's head, whatever its status."""
+    def kept_head(self, attempt: Attempt) -> RequestHead | None:
+        """The encoded head of an attempt whose like was made before, when its target lasts."""
+        kept = self._heads.get(
+            (attempt.deployment.remote_name, attempt.dialect, attempt.stream, attempt.headers)
+        )
+        return kept[1] if kept is not None and kept[0].is_lasting else None
+
+    async def request_head(self, attempt: Attempt) -> RequestHead:
+        """The encoded head, which is kept. Raises like `target`, and BadRequestError for bad headers."""
         target = await self.target(attempt)
+        sort = (attempt.deployment.remote_name, attempt.dialect, attempt.stream, attempt.headers)
+        kept = self._heads.get(sort)
+        if kept is not None and kept[0] == target:
+            return kept[1]
+        passed = {name: value for name, value in attempt.headers if name in self.passed_headers}
+        passed["accept"] = "text/event-stream" if attempt.stream else "application/json"
+        passed.pop("x-client-request-id", None)
+        headers = {**_DEFAULTS, **target.headers, **passed, **self._extra}
+        head = RequestHead("POST", target.url, headers)
+        if len(self._heads) >= _MAX_HEADS:
+            self._heads.clear()  # clients may send any value in the headers that are passed on
+        self._heads[sort] = (target, head)
+        return head
+
+    def start(self, head: RequestHead, attempt: Attempt) -> Awaitable[Exchange]:
+        """Send the attempt; see `Upstream.start`."""
         body = attempt.body
         if attempt.stream and self.has_usage_option:
             body = with_usage(body, attempt.dialect)
-        # OpenAI documents this name for finding a request again; to others it is one more header.
-        call_id = attempt.call_id.encode("ascii")
-        return await self._upstream.start(
-            self._request_head(target, attempt),
-            extra=b"x-client-request-id: " + call_id + b"\r\n",
-            body=body,
-            timeouts=attempt.timeouts,
-            deployment=attempt.deployment.name,
+        return self._upstream.start(
+            head,
+            # OpenAI documents this name for finding a request again; to others it is one more header.
+            b"x-client-request-id: %b\r\n" % attempt.call_id.encode("ascii"),
+            body,
+            attempt.timeouts,
+            attempt.deployment.name,
         )
 
-    async def answer(self, exchange: Exchange, attempt: Attempt) -> WholeAnswer | StreamedAnswer:
-        """The answer of an exchange that began well. Raises for a refusal and for what is no answer."""
+    def answer(self, exchange: Exchange, attempt: Attempt) -> WholeAnswer | StreamedAnswer | None:
+        """The answer of an exchange that began well; None for a refusal and for what is no answer."""
+        if not 200 <= exchange.status < 300:
+            return None
+        kind = exchange.content_type
+        if attempt.stream:
+            if kind in ("text/event-stream", ""):
+                reader = codec(attempt.dialect).reader(want_deltas=attempt.want_deltas)
+                return StreamedAnswer(exchange, reader)
+        elif kind in ("application/json", "") or kind.endswith("+json"):
+            return WholeAnswer(exchange, codec(attempt.dialect), limit=MAX_ANSWER_BYTES)
+        return None
+
+    async def failure(self, exchange: Exchange, attempt: Attempt) -> FarthingError:
+        """The error for an exchange that brought no `answer`."""
         dialect = codec(attempt.dialect)
         if not 200 <= exchange.status < 300:
-            raise await self._refusal(exchange, dialect)
-        return await self._answer(exchange, dialect, attempt)
+            return await self._refusal(exchange, dialect)
+        kind = exchange.content_type
+        if attempt.stream and (kind == "application/json" or kind.endswith("+json")):
+            return await self._whole_instead(exchange, dialect)
+        expected = "an event stream" if attempt.stream else "JSON"
+        error = UpstreamProtocolError(
+            f"Provider '{self.name}' answered with content type '{kind[:60]}' instead of {expected}.",
+            hint=f"Is providers.{self.name}.base_url the address of the API, and no proxy in between?",
+        )
+        return exchange.place(error)
 
     async def models(self) -> tuple[str, ...]:
         """The names on the vendor's own list; empty when it has none. Raises UpstreamError."""
@@ -191,22 +240,6 @@ class HttpProvider(ABC):
 
     # --- private ---
 
-    def _request_head(self, target: Target, attempt: Attempt) -> RequestHead:
-        """The encoded head. It is the same for nearly all calls of a deployment, so it is kept."""
-        sort = (target.url, attempt.stream, attempt.headers)
-        kept = self._heads.get(sort)
-        if kept is not None and kept[0] == target.headers:
-            return kept[1]
-        passed = {name: value for name, value in attempt.headers if name in self.passed_headers}
-        passed["accept"] = "text/event-stream" if attempt.stream else "application/json"
-        passed.pop("x-client-request-id", None)
-        headers = {**_DEFAULTS, **target.headers, **passed, **self._extra}
-        head = RequestHead("POST", target.url, headers)
-        if len(self._heads) >= _MAX_HEADS:
-            self._heads.clear()  # clients may send any value in the headers that are passed on
-        self._heads[sort] = (target.headers, head)
-        return head
-
     async def _refusal(self, exchange: Exchange, dialect: Codec) -> FarthingError:
         body = await exchange.beginning(MAX_ERROR_BYTES)
         if exchange.status < 400:
@@ -219,25 +252,6 @@ class HttpProvider(ABC):
         if isinstance(error, UpstreamAuthError):
             self.auth_rejected()
         return error
-
-    async def _answer(
-        self, exchange: Exchange, dialect: Codec, attempt: Attempt
-    ) -> WholeAnswer | StreamedAnswer:
-        kind = exchange.content_type
-        is_json = kind == "application/json" or kind.endswith("+json")
-        if attempt.stream:
-            if kind in ("text/event-stream", ""):
-                return StreamedAnswer(exchange, dialect.reader(want_deltas=attempt.want_deltas))
-            if is_json:
-                raise await self._whole_instead(exchange, dialect)
-        elif is_json or kind == "":
-            return WholeAnswer(exchange, dialect, limit=MAX_ANSWER_BYTES)
-        expected = "an event stream" if attempt.stream else "JSON"
-        error = UpstreamProtocolError(
-            f"Provider '{self.name}' answered with content type '{kind[:60]}' instead of {expected}.",
-            hint=f"Is providers.{self.name}.base_url the address of the API, and no proxy in between?",
-        )
-        raise exchange.place(error)
 
     async def _whole_instead(self, exchange: Exchange, dialect: Codec) -> FarthingError:
         """A stream was asked for and JSON came: an error under status 200, or a vendor's mistake."""
@@ -263,9 +277,13 @@ class _Opening:
         self._exchange: Exchange | None = None
 
     async def __aenter__(self) -> WholeAnswer | StreamedAnswer:
-        exchange = await self._provider.start(self._attempt)
+        provider, attempt = self._provider, self._attempt
+        head = provider.kept_head(attempt) or await provider.request_head(attempt)
+        exchange = await provider.start(head, attempt)
         try:
-            answer = await self._provider.answer(exchange, self._attempt)
+            answer = provider.answer(exchange, attempt)
+            if answer is None:
+                raise await provider.failure(exchange, attempt)
         except BaseException:
             exchange.close()
             raise

@@ -14,7 +14,6 @@ from farthing.server.faces import admin, anthropic, azure, control, flows, googl
 from farthing.server.faces.face import (
     Desk,
     Face,
-    Handler,
     Others,
     Visit,
     internal_error,
@@ -57,7 +56,7 @@ class App:
         self._shelf = shelf or Shelf(gateway)
         self._desk = Desk(gateway, reload=reload, others=others, flows=self._shelf)
         self._paths = Paths(faces)
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def active(self) -> int:
@@ -88,24 +87,23 @@ class App:
         settings = self._desk.gateway.settings.server
         if settings.cors_origins:
             exchange.extra_headers = cors.cors_headers(exchange, settings)
-        await self._answer(exchange)
-
-    async def _answer(self, exchange: Exchange) -> None:
         visit: Visit | None = None
+        task = exchange.task
+        assert task is not None
         try:
             if exchange.method == "OPTIONS":
                 await self._answer_options(exchange)
                 return
             found = self._paths.find(exchange)
             visit = Visit(self._desk, found.face, exchange, found.parameters)
-            if found.face.is_control:
-                await found.operation.handle(visit)
-            else:
-                await self._count(found.operation.handle, visit)
+            if not found.face.is_control:
+                self._tasks.add(task)
+            await found.operation.handle(visit)
         except ClientGoneError:
             return
         except asyncio.CancelledError:
-            await self._refuse(exchange, visit, _shut_down())
+            if not exchange.is_gone:  # else it was cancelled because its client has left
+                await self._refuse(exchange, visit, _shut_down())
         except FarthingError as error:
             await self._refuse(exchange, visit, error)
         except RecursionError:
@@ -113,6 +111,8 @@ class App:
         # Border: request handler. A caller gets a 500, never a stack trace.
         except Exception as error:
             await self._refuse(exchange, visit, internal_error(error))
+        finally:
+            self._tasks.discard(task)
 
     async def _refuse(self, exchange: Exchange, visit: Visit | None, error: FarthingError) -> None:
         if exchange.is_started:
@@ -134,15 +134,6 @@ class App:
         if exchange.extra_headers:
             headers += cors.preflight_headers(exchange)
         await exchange.send_empty(204, headers)
-
-    async def _count(self, handle: Handler, visit: Visit) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            await handle(visit)
-        finally:
-            self._tasks.discard(task)
 
 
 def _shut_down() -> FarthingError:

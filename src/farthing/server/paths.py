@@ -43,6 +43,7 @@ class Paths:
 
     def __init__(self, faces: tuple[Face, ...]) -> None:
         self._by_name = {face.name: face for face in faces}
+        self._certain: dict[tuple[str, str], Found] = {}
         self._exact: dict[str, list[tuple[Face, Operation]]] = {}
         self._patterns: list[tuple[re.Pattern[str], Face, Operation]] = []
         self._templates: set[str] = set()
@@ -53,9 +54,14 @@ class Paths:
                     self._exact.setdefault(operation.path, []).append((face, operation))
                 else:
                     self._patterns.append((_pattern(operation.path), face, operation))
+        for path, offers in self._exact.items():
+            self._note_certain(path, offers)
 
     def find(self, exchange: Exchange) -> Found:
         """The operation for this request. Raises NotFoundError, MethodNotAllowedError."""
+        certain = self._certain.get((exchange.method, exchange.path))
+        if certain is not None:
+            return certain
         path = exchange.path
         if len(path) > 1 and path.endswith("/"):
             path = path.rstrip("/")
@@ -96,6 +102,14 @@ class Paths:
         if exchange.path.startswith("/v1/messages") or exchange.header("anthropic-version"):
             return by_name["anthropic"]
         return by_name["openai"]
+
+    def _note_certain(self, path: str, offers: list[tuple[Face, Operation]]) -> None:
+        """Keep what method and path alone decide, whatever else the request says."""
+        seen: set[str] = set()
+        for face, operation in offers:
+            if operation.when is None and operation.method not in seen:
+                self._certain[operation.method, path] = Found(face, operation, {})
+            seen.add(operation.method)
 
     def _nearby(self, path: str) -> list[str]:
         """The paths that a caller of this one may have meant: no admin path for a model's."""

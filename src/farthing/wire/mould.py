@@ -12,6 +12,7 @@ import msgspec
 #: A field whose random value OpenAI adds to hide the length of a text (API reference, streaming, 2025-06).
 _PADDING = b'"obfuscation":"'
 _QUOTE, _BACKSLASH = b'"', ord("\\")
+_LINE_FEED, _RETURN = ord("\n"), ord("\r")
 
 
 class Mould:
@@ -54,7 +55,10 @@ class Mould:
         `position` itself when none does. An event must begin there.
         """
         size = len(piece)
-        while position < size and (found := self._event(piece, position)) is not None:
+        while position < size:
+            found = self._event(piece, position)
+            if found is None:
+                break
             start, quote, end = found
             count = _characters(piece[start:quote])
             if count is None:
@@ -90,7 +94,7 @@ class Mould:
         end = quote + len(middle)
         if tail:
             close = piece.find(_QUOTE, end)
-            if close < 0 or not piece.startswith(tail, close) or b"\\" in piece[end:close]:
+            if close < 0 or not piece.startswith(tail, close) or _BACKSLASH in piece[end:close]:
                 return None
             end = close + len(tail)
         return start, quote, end
@@ -98,7 +102,8 @@ class Mould:
 
 def _characters(text: bytes) -> int | None:
     """How many characters a JSON string has; None for bytes that are none."""
-    if text.isascii() and b"\\" not in text and b"\n" not in text and b"\r" not in text:
+    # Bytes are asked for by number: with a string of one byte, `in` tries it as a number and fails first.
+    if text.isascii() and _BACKSLASH not in text and _LINE_FEED not in text and _RETURN not in text:
         return len(text)
     decoded = None if text.endswith(b"\\") else _decoded(text)
     return None if decoded is None else len(decoded)

@@ -47,15 +47,20 @@ def model_span(body: bytes, bulk: bytes) -> tuple[int, int] | None:
     body: valid JSON with a top-level model. bulk: the bytes of another top-level value (the messages),
     which nearly all of the body is and which is not looked into: what stands in it is not top-level.
     """
-    at = body.find(bulk[:64])
-    if body[at : at + len(bulk)] != bulk:
+    at = body.find(bulk[:16])
+    if at < 0 or not body.startswith(bulk, at):
         return None
-    before, after = body[:at], body[at + len(bulk) :]
-    if before.count(_KEY) + after.count(_KEY) != 1 or b"\\u" in before or b"\\u" in after:
+    size = len(bulk)
+    rest = body[:at] + body[at + size :]
+    if rest.count(_KEY) != 1 or rest.find(b"\\u") >= 0:
         return None  # letters are escaped as `\u00..` only
-    offset, text = (0, before) if _KEY in before else (at + len(bulk), after)
-    value = _VALUE.search(text)
-    return None if value is None else (offset + value.start(1), offset + value.end(1))
+    value = _VALUE.search(rest)
+    if value is None:
+        return None
+    start, end = value.span(1)
+    if end <= at:
+        return start, end
+    return None if start < at else (start + size, end + size)
 
 
 def put_model(body: bytes, model: str) -> bytes:
@@ -84,7 +89,7 @@ def _only_span(body: bytes) -> tuple[int, int] | None:
     Letters are escaped as `\\u00..` only. So if there is no such escape, a body that has a top-level
     model and in which `"model"` stands once has it there.
     """
-    if body.count(_KEY) != 1 or b"\\u00" in body or not _has_model(body):
+    if body.count(_KEY) != 1 or body.find(b"\\u00") >= 0 or not _has_model(body):
         return None
     colon = _COLON.match(body, body.index(_KEY) + len(_KEY))
     value = _STRING.match(body, colon.end()) if colon else None

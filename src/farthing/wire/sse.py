@@ -13,6 +13,7 @@ MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 _END = re.compile(rb"\n\n|\r\n\r\n|\r\r|\n\r\n|\r\n\n")
 _LINE = re.compile(rb"\r\n|\n|\r")
+_RETURN = ord("\r")
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -27,17 +28,20 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class SseSplitter:
-    """Collects bytes until a blank line ends a frame. The frames' bytes, joined, are the stream's."""
+    """Collects bytes until a blank line ends a frame. The frames' bytes, joined, are the stream's.
 
-    __slots__ = ("_buffer", "_searched")
+    rest: bytes of a frame that has not ended. While it is empty, the next byte begins a frame.
+    """
+
+    __slots__ = ("_searched", "rest")
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self.rest = bytearray()
         self._searched = 0
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that this chunk completes. Raises UpstreamProtocolError for an endless frame."""
-        buffer = self._buffer
+        buffer = self.rest
         # A vendor's server writes one event at a time, and nearly always it comes as it was written.
         if not buffer and _is_one_plain_frame(chunk):
             return [Frame(chunk, None, chunk[6:-2])]
@@ -59,19 +63,14 @@ class SseSplitter:
         return frames
 
     @property
-    def is_empty(self) -> bool:
-        """Whether the next byte begins a frame."""
-        return not self._buffer
-
-    @property
     def pending(self) -> bytes:
         """Bytes of a frame that has not ended."""
-        return bytes(self._buffer)
+        return bytes(self.rest)
 
 
 def _is_one_plain_frame(chunk: bytes) -> bool:
     is_framed = chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")
-    return is_framed and chunk.count(b"\n") == 2 and b"\r" not in chunk
+    return is_framed and chunk.count(b"\n") == 2 and _RETURN not in chunk
 
 
 def parse_frame(wire: bytes) -> Frame:

@@ -78,13 +78,10 @@ class Board:
         self._mark = (nonce & 0x3FFFFFFF) << 32
         self._quick = self._slow = -1
         self._map: mmap.mmap | None = None
+        #: Whether it is mapped.
+        self.is_open = False
         self._wait = threading.Event()
         self.words: memoryview[int] = memoryview(bytes(8)).cast("q")
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it is mapped."""
-        return self._map is not None
 
     def open(self, *, timeout_s: float) -> None:
         """Map the file; make it, or make it anew where it is of no use. Raises StorageError."""
@@ -107,6 +104,7 @@ class Board:
     def close(self) -> None:
         """Unmap it. Idempotent; the file stays for the others."""
         if self._map is not None:
+            self.is_open = False
             self.words.release()
             self.words = memoryview(bytes(8)).cast("q")
             self._map.close()
@@ -248,6 +246,7 @@ class Board:
             words[VERSION_AT] = VERSION
             words[MAGIC_AT] = _MAGIC
         self.want_count()
+        self.is_open = True
 
     def _failed(self, error: OSError) -> StorageError:
         is_full = error.strerror == os.strerror(28)

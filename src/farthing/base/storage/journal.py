@@ -18,6 +18,7 @@ from farthing.core.errors import StorageError
 MAGIC = b"FARTHJ1\n"
 #: In front of each record: bytes of its payload, and their CRC-32 (as in zlib), little-endian.
 _FRAME = struct.Struct("<II")
+_frame = _FRAME.pack
 #: No record is longer, bytes: a longer one is damage.
 _MOST = 1 << 24
 #: After so many bytes the next record begins a new file, so that the folded one can go.
@@ -62,17 +63,13 @@ class Journal:
         self._number = 0
         self._descriptor = -1
         self._size = 0
-        self._before = 0
+        #: Bytes appended so far, over all files of this process.
+        self.written = 0
         self._lock = threading.Lock()
-
-    @property
-    def written(self) -> int:
-        """Bytes appended so far, over all files of this process."""
-        return self._before + self._size
 
     def append(self, payload: bytes) -> None:
         """Write one record, whole or not at all. Raises StorageError."""
-        record = _FRAME.pack(len(payload), crc32(payload)) + payload
+        record = _frame(len(payload), crc32(payload)) + payload
         with self._lock:
             if self._descriptor < 0 or self._size >= ROTATE_BYTES:
                 self._begin()
@@ -84,6 +81,7 @@ class Journal:
                 self._undo()
                 raise self._failed(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
             self._size += count
+            self.written += count
 
     def sync(self) -> None:
         """Wait until the disk has every record that was appended. Raises StorageError."""
@@ -104,7 +102,6 @@ class Journal:
             if self._descriptor >= 0:
                 os.close(self._descriptor)
                 self._descriptor = -1
-                self._before += self._size
                 self._size = 0
 
     def _begin(self) -> None:
@@ -129,8 +126,8 @@ class Journal:
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = descriptor
-        self._before += self._size
         self._size = len(MAGIC)
+        self.written += len(MAGIC)
         self._number += 1
 
     def _undo(self) -> None:
@@ -141,7 +138,6 @@ class Journal:
             # What follows the torn record would be lost to every reader: go on in another file.
             os.close(self._descriptor)
             self._descriptor = -1
-            self._before += self._size
             self._size = 0
 
     def _failed(self, error: OSError) -> StorageError:
@@ -229,13 +225,14 @@ def is_damaged(path: Path, position: int) -> bool:
 def _split(data: bytes) -> tuple[list[bytes], int]:
     """The whole records at the start of `data`, and how many bytes they take."""
     payloads = []
-    at, end, head = 0, len(data), _FRAME.size
-    while at + head <= end:
-        size, checksum = _FRAME.unpack_from(data, at)
-        stop = at + head + size
+    unpack, head = _FRAME.unpack_from, _FRAME.size
+    at, end = 0, len(data)
+    while (start := at + head) <= end:
+        size, checksum = unpack(data, at)
+        stop = start + size
         if size > _MOST or stop > end:
             break
-        payload = data[at + head : stop]
+        payload = data[start:stop]
         if crc32(payload) != checksum:
             break
         payloads.append(payload)

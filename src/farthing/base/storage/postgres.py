@@ -276,9 +276,8 @@ def _numbered(sql: str) -> str:
     if sql not in _NUMBERED:
         pieces = sql.split("?")
         text = pieces[0] + "".join(f"${i}{piece}" for i, piece in enumerate(pieces[1:], 1))
-        if text.lstrip().upper().startswith(("CREATE", "ALTER")):
-            for ours, theirs in _TYPES.items():
-                text = text.replace(ours, theirs)
+        for ours, theirs in _TYPES.items():
+            text = text.replace(ours, theirs)
         _NUMBERED[sql] = text
     return _NUMBERED[sql]
 

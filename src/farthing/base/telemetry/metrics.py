@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -96,8 +97,9 @@ class Metrics:
 
     def record(self, call: CallRecord) -> None:
         """Count a finished call with its tries."""
-        if len(call.attempts) == 1:
-            self._count_plain(call, call.attempts[0])
+        attempts = call.attempts
+        if len(attempts) == 1:
+            self._count_plain(call, attempts[0])
         else:
             self._count_tries(call)
         if call.cache != "off":
@@ -105,25 +107,48 @@ class Metrics:
 
     def _count_plain(self, call: CallRecord, attempt: AttemptRecord) -> None:
         """A call of one try, which nearly all are: its cells are found by one look-up."""
-        sort = (call.face, call.model, call.status, call.outcome, call.team)
-        key = (*sort, attempt.deployment, attempt.outcome, attempt.is_simulated)
+        key = (
+            call.face,
+            call.model,
+            call.status,
+            call.outcome,
+            call.team,
+            attempt.deployment,
+            attempt.outcome,
+            attempt.is_simulated,
+        )
         ways = self._ways.get(key)
         if ways is None:
             ways = self._ways_of(call, attempt)
             if len(self._ways) < MAX_COMBINATIONS:
                 self._ways[key] = ways
         ways.requests.value += 1
-        ways.duration.observe(call.latency_s)
-        ways.overhead.observe(call.overhead_s)
-        if call.time_to_first_token_s is not None:
-            ways.first_token.observe(call.time_to_first_token_s)
         ways.attempts.value += 1
-        ways.attempt_duration.observe(attempt.latency_s)
-        ways.cost.value += max(0, attempt.nanodollars) / NANO_PER_DOLLAR
+        for histogram, seconds in (
+            (ways.duration, call.latency_s),
+            (ways.overhead, call.overhead_s),
+            (ways.first_token, call.time_to_first_token_s),
+            (ways.attempt_duration, attempt.latency_s),
+        ):
+            if seconds is not None:  # `Histogram.observe`, written out
+                histogram.counts[bisect_left(histogram.bounds, seconds)] += 1
+                histogram.total += seconds
+        if attempt.nanodollars > 0:
+            ways.cost.value += attempt.nanodollars / NANO_PER_DOLLAR
         usage = attempt.usage
         ways.input_tokens.value += usage.input_tokens
         ways.output_tokens.value += usage.output_tokens
-        self._count_rare(attempt, served_model(call) or OTHER)
+        if (
+            usage.cached_input_tokens
+            or usage.cache_write_tokens
+            or usage.reasoning_tokens
+            or usage.input_audio_tokens
+            or usage.output_audio_tokens
+            or usage.is_estimated
+            or not attempt.is_price_known
+            or attempt.spilled_from is not None
+        ):
+            self._count_rare(attempt, served_model(call) or OTHER)
 
     def _count_tries(self, call: CallRecord) -> None:
         model = served_model(call) or OTHER

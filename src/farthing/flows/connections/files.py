@@ -55,7 +55,7 @@ def read(file: Path, values: Mapping[str, str] = {}) -> Document:
             "type",
             hint=did_you_mean(kind, TYPES) or f"Known: {', '.join(TYPES)}.",
         )
-    known = (*fields_of(TYPES[kind]), *PARTS)
+    known = (*fields_of(TYPES[kind]), *PARTS, "name", "type", "module", "custom_type", "package")
     for name, parameter in fields_of(TYPES[kind]).items():
         if parameter.default is inspect.Parameter.empty and document.get(name) is None:
             raise table.wrong(f"has no {name}.", hint=did_you_mean(name, document))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import msgspec
 
 from farthing.core.errors import BadRequestError
@@ -24,9 +26,9 @@ _DIALECT = "anthropic-messages"
 _UNKNOWN_DATE = "1970-01-01T00:00:00Z"
 
 
-async def messages(visit: Visit) -> None:
+def messages(visit: Visit) -> Awaitable[None]:
     """POST /v1/messages"""
-    await answer_call(visit, _DIALECT)
+    return answer_call(visit, _DIALECT)
 
 
 async def count_tokens(visit: Visit) -> None:

@@ -21,9 +21,8 @@ from farthing.core.money import format_dollars
 from farthing.gateway.call import Call
 from farthing.gateway.client import Gateway
 from farthing.server.guard import check_keyless
-from farthing.server.hangup import StopOnHangup
 from farthing.wire.dialects import codec
-from farthing.wire.edge.answers import Header
+from farthing.wire.edge.answers import Header, lines_of
 from farthing.wire.edge.exchange import Exchange
 
 if TYPE_CHECKING:
@@ -39,6 +38,11 @@ _CACHE_WISHES = {"on": True, "off": False, "no-store": False}
 #: Names of dropped fields that are told in one header; the rest is counted.
 _DROPPED_SHOWN = 40
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+
+#: Headers of a call that are read here. Most calls carry none of them.
+_READ_HERE = frozenset(
+    {"idempotency-key", "traceparent", "x-farthing-cache", "x-farthing-session", "x-farthing-tags"}
+)
 
 Parameters = Mapping[str, str]
 
@@ -144,8 +148,13 @@ class Framing:
 
 def bearer(exchange: Exchange) -> str | None:
     """The token of `Authorization: Bearer …`."""
-    scheme, _, token = (exchange.header("authorization") or "").partition(" ")
-    return token.strip() or None if scheme.lower() == "bearer" else None
+    text = exchange.head.headers.get("authorization")
+    if text is None:
+        return None
+    scheme, _, token = text.partition(" ")
+    if scheme == "Bearer" or scheme.lower() == "bearer":
+        return token.strip() or None
+    return None
 
 
 def errors_of(dialect: str) -> Callable[[FarthingError], bytes]:
@@ -162,6 +171,16 @@ async def identify(visit: Visit) -> Caller:
     return caller
 
 
+def identify_now(visit: Visit) -> Caller | None:
+    """Who asks, where that is known without waiting; None: await `identify`."""
+    face = visit.face
+    secret = face.read_key(visit.exchange)
+    caller = visit.desk.gateway.accounts.identify_now(secret, face=face.name)
+    if caller is not None and caller.is_local:
+        check_keyless(visit.exchange, visit.gateway.settings.server)
+    return caller
+
+
 async def read_body(visit: Visit) -> bytes:
     """The body within the settings' bound."""
     return await visit.exchange.body(visit.gateway.settings.server.max_body_mb)
@@ -171,8 +190,8 @@ async def answer_call(
     visit: Visit,
     dialect: str,
     *,
-    complete: Callable[[bytes], bytes] = lambda body: body,
-    fill: Callable[[Head], Head] = lambda head: head,
+    complete: Callable[[bytes], bytes] | None = None,
+    fill: Callable[[Head], Head] | None = None,
     framing: Callable[[], Framing] = Framing,
 ) -> None:
     """A model call from request to last byte.
@@ -180,10 +199,19 @@ async def answer_call(
     complete, fill: add to the body, or only to the head, what the path says. framing: how events are laid
     on the connection.
     """
-    exchange, gateway = visit.exchange, visit.gateway
-    caller = await identify(visit)
-    body = complete(await read_body(visit))
-    head = fill(codec(dialect).head(body))
+    exchange, gateway = visit.exchange, visit.desk.gateway
+    caller = identify_now(visit)
+    if caller is None:
+        caller = await identify(visit)
+    max_mb = gateway.settings.server.max_body_mb
+    body = exchange.body_now(max_mb)
+    if body is None:
+        body = await exchange.body(max_mb)
+    if complete is not None:
+        body = complete(body)
+    head = codec(dialect).head(body)
+    if fill is not None:
+        head = fill(head)
     if not head.model:
         raise BadRequestError(
             "The request names no model.",
@@ -191,11 +219,18 @@ async def answer_call(
             param="model",
         )
     request = _request(visit, dialect, body, head)
-    async with StopOnHangup(exchange), gateway.open(request, caller) as call:
+    stop_when_gone(exchange)
+    async with gateway.open(request, caller) as call:
         if head.stream:
             await _send_stream(visit, call, framing())
         else:
             await _send_whole(visit, call)
+
+
+def stop_when_gone(exchange: Exchange) -> None:
+    """Cancel the work on this answer when its client leaves: nobody waits for it any more."""
+    assert exchange.task is not None, "a request is answered in a task"
+    exchange.on_gone(exchange.task.cancel)
 
 
 async def send_json(visit: Visit, document: object) -> None:
@@ -236,19 +271,24 @@ def internal_error(error: Exception) -> FarthingError:
 
 
 def _request(visit: Visit, dialect: str, body: bytes, head: Head) -> Request:
-    exchange = visit.exchange
-    passed = [(name, exchange.header(name)) for name in visit.face.passed_headers]
+    face, headers = visit.face, visit.exchange.head.headers
+    passed: tuple[tuple[str, str], ...] = ()
+    for name in face.passed_headers:
+        if name in headers:
+            passed += ((name, headers[name]),)
+    if _READ_HERE.isdisjoint(headers):
+        return Request(dialect=dialect, body=body, head=head, face=face.name, headers=passed)
     return Request(
         dialect=dialect,
         body=body,
         head=head,
-        face=visit.face.name,
-        headers=tuple((name, value) for name, value in passed if value is not None),
-        tags=tags_of(exchange.header("x-farthing-tags")),
-        session=_token(exchange, "x-farthing-session"),
-        idempotency_key=_token(exchange, "idempotency-key"),
-        use_cache=_cache_wish(exchange.header("x-farthing-cache")),
-        traceparent=traceparent_of(exchange),
+        face=face.name,
+        headers=passed,
+        tags=tags_of(headers.get("x-farthing-tags")),
+        session=_token(headers, "x-farthing-session"),
+        idempotency_key=_token(headers, "idempotency-key"),
+        use_cache=_cache_wish(headers.get("x-farthing-cache")),
+        traceparent=traceparent_of(visit.exchange),
     )
 
 
@@ -284,38 +324,42 @@ def _failure(event: Event) -> FarthingError:
     return UpstreamProtocolError("The provider reported an error inside its answer.")
 
 
-def _call_headers(visit: Visit, call: Call) -> list[Header]:
+def _call_headers(visit: Visit, call: Call) -> bytes:
     """What was done for the answer. The cost is exact; a stream's is not known when its headers leave."""
     head, call_id = call.head, call.call_id.encode("ascii")
-    headers: list[Header] = [
-        (b"x-farthing-call-id", call_id),
-        (visit.face.request_id_header, call_id),
-        *_place_headers(head.model, head.deployment, head.cache),
-    ]
+    lines = b"x-farthing-call-id: %b\r\n%b: %b\r\n%b" % (
+        call_id,
+        visit.face.request_id_header,
+        call_id,
+        _place_lines(head.model, head.deployment, head.cache),
+    )
     if head.nanodollars is not None:
-        headers.append((b"x-farthing-cost", _dollars(head.nanodollars)))
+        lines += _cost_line(head.nanodollars)
     if head.dropped:
         shown = list(head.dropped[:_DROPPED_SHOWN])
         if len(head.dropped) > _DROPPED_SHOWN:
             shown.append(f"and {len(head.dropped) - _DROPPED_SHOWN} more")
-        headers.append((b"x-farthing-dropped", _printable(", ".join(shown))))
+        lines += lines_of(((b"x-farthing-dropped", _printable(", ".join(shown))),))
     if head.is_simulated:
-        headers.append((b"x-farthing-simulated", b"true"))
-    return headers
+        lines += b"x-farthing-simulated: true\r\n"
+    return lines
 
 
 @lru_cache(maxsize=1024)
-def _place_headers(model: str, deployment: str, cache: str) -> tuple[Header, ...]:
-    return (
-        (b"x-farthing-model", _printable(model)),
-        (b"x-farthing-deployment", _printable(deployment)),
-        (b"x-farthing-cache", cache.encode("ascii")),
+def _place_lines(model: str, deployment: str, cache: str) -> bytes:
+    return lines_of(
+        (
+            (b"x-farthing-model", _printable(model)),
+            (b"x-farthing-deployment", _printable(deployment)),
+            (b"x-farthing-cache", cache.encode("ascii")),
+        )
     )
 
 
 @lru_cache(maxsize=4096)
-def _dollars(nanodollars: int) -> bytes:
-    return format_dollars(nanodollars).replace("$", "").replace(",", "").encode("ascii")
+def _cost_line(nanodollars: int) -> bytes:
+    dollars = format_dollars(nanodollars).replace("$", "").replace(",", "")
+    return lines_of(((b"x-farthing-cost", dollars.encode("ascii")),))
 
 
 def _printable(text: str) -> bytes:
@@ -343,8 +387,8 @@ def tags_of(text: str | None) -> tuple[str, ...]:
     return tags
 
 
-def _token(exchange: Exchange, header: str) -> str | None:
-    value = exchange.header(header)
+def _token(headers: Mapping[str, str], header: str) -> str | None:
+    value = headers.get(header)
     if not value:
         return None
     if not _TOKEN.fullmatch(value):

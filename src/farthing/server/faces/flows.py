@@ -29,11 +29,11 @@ from farthing.server.faces.face import (
     identify,
     read_body,
     send_json,
+    stop_when_gone,
     tags_of,
     traceparent_of,
 )
 from farthing.server.feedback import in_callers_trace, keep_feedback
-from farthing.server.hangup import StopOnHangup
 from farthing.wire.edge.answers import Header
 from farthing.wire.edge.exchange import Exchange
 
@@ -71,16 +71,16 @@ async def score(visit: Visit) -> None:
     tags, trace = tags_of(exchange.header("x-farthing-tags")), traceparent_of(exchange)
     models = Models(visit.gateway, caller, tags=tags, traceparent=trace)
     with asking(models) as spent, in_callers_trace(exchange):
-        async with StopOnHangup(exchange):
+        stop_when_gone(exchange)
+        try:
+            answer = await flow.score(flow.inputs(body))
             try:
-                answer = await flow.score(flow.inputs(body))
-                try:
-                    await _send(exchange, answer, wanted, spent)
-                finally:
-                    await answer.aclose()
-            except FarthingError as error:
-                error.status = _status(error)
-                raise
+                await _send(exchange, answer, wanted, spent)
+            finally:
+                await answer.aclose()
+        except FarthingError as error:
+            error.status = _status(error)
+            raise
 
 
 async def swagger(visit: Visit) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from farthing.server.faces.face import (
     Face,
     Handler,
@@ -17,24 +19,24 @@ from farthing.server.faces.listing import Listed, find_model, list_models
 from farthing.wire.edge.exchange import Exchange
 
 
-async def chat(visit: Visit) -> None:
+def chat(visit: Visit) -> Awaitable[None]:
     """POST /v1/chat/completions"""
-    await answer_call(visit, "openai-chat")
+    return answer_call(visit, "openai-chat")
 
 
-async def completions(visit: Visit) -> None:
+def completions(visit: Visit) -> Awaitable[None]:
     """POST /v1/completions"""
-    await answer_call(visit, "openai-completions")
+    return answer_call(visit, "openai-completions")
 
 
-async def responses(visit: Visit) -> None:
+def responses(visit: Visit) -> Awaitable[None]:
     """POST /v1/responses"""
-    await answer_call(visit, "openai-responses")
+    return answer_call(visit, "openai-responses")
 
 
-async def embeddings(visit: Visit) -> None:
+def embeddings(visit: Visit) -> Awaitable[None]:
     """POST /v1/embeddings"""
-    await answer_call(visit, "openai-embeddings")
+    return answer_call(visit, "openai-embeddings")
 
 
 async def models(visit: Visit) -> None:

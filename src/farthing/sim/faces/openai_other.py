@@ -87,15 +87,22 @@ def completion_stream(reply: Reply) -> Iterator[Frame]:
     yield END
 
 
+#: Of OpenAI's largest embedding model, text-embedding-3-large (its documentation, 2024-01).
+MAX_DIMENSIONS = 3072
+
+
 def parse_embedding(body: bytes) -> Ask:
     """The request. Raises RefusedError (400)."""
     request = decode(body, _Embedding)
     inputs = _texts(request.input)
     if not inputs or not all(inputs):
         raise RefusedError(400, "invalid_value", "'input' must not be empty.", param="input")
-    if request.dimensions is not None and request.dimensions < 1:
+    if request.dimensions is not None and not 1 <= request.dimensions <= MAX_DIMENSIONS:
         raise RefusedError(
-            400, "invalid_value", "'dimensions' must be positive.", param="dimensions"
+            400,
+            "invalid_value",
+            f"'dimensions' must be between 1 and {MAX_DIMENSIONS}.",
+            param="dimensions",
         )
     return Ask(
         model=request.model,

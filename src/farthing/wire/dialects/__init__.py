@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from farthing.base.registry import Registry
 from farthing.wire.codec import Codec
 
@@ -19,6 +21,7 @@ _REGISTRY: Registry[Codec] = Registry(
 )
 
 
+@lru_cache(64)
 def codec(name: str) -> Codec:
     """The codec of a dialect. Raises ConfigError listing the known ones."""
     return _REGISTRY.get(name)

@@ -88,7 +88,7 @@ class Reader:
 
     def skim(self, piece: bytes, position: int = 0) -> int:
         """Where the whole events of plain text at `position` end; they are counted, not read."""
-        if self._is_over or not self._splitter.is_empty:
+        if self._is_over or self._splitter.rest:
             return position
         return self._mould.skim(piece, position)
 

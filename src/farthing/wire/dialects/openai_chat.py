@@ -65,28 +65,24 @@ class OpenAIChat:
         messages = bytes(found.messages)
         if not messages.startswith(b"["):
             decode_head(body, _MESSAGES)  # raises: it is no array
-        seen = look(body, messages, found.tools)
-        features = seen.features
+        is_searching = found.web_search_options is not None
+        features, size = look(body, messages, found.tools, is_open=is_searching)
         if found.tools or found.functions:
             features |= _TOOLS
         if found.response_format is not None and found.response_format.type == "json_schema":
             features |= _JSON_SCHEMA
         if found.reasoning_effort not in (None, "none"):
             features |= _REASONING
-        size = seen.input
-        if size is not None and found.web_search_options is not None:
-            size = msgspec.structs.replace(size, is_open=True)
         # Vendors differ in which of the two counts when both are there: the larger one bounds the cost.
         given, also = found.max_tokens, found.max_completion_tokens
+        if given is None or (also is not None and also > given):
+            given = also
+        options = found.stream_options
         return Head(
             model=found.model,
             stream=found.stream or False,
-            include_usage=bool(found.stream_options and found.stream_options.include_usage),
-            max_output_tokens=max(given, also)
-            if given is not None and also is not None
-            else given
-            if also is None
-            else also,
+            include_usage=bool(options and options.include_usage),
+            max_output_tokens=given,
             n=found.n or 1,
             service_tier=found.service_tier,
             temperature=found.temperature,

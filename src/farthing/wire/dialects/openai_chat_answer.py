@@ -191,24 +191,31 @@ def tally(body: bytes) -> Tally:
         raise UpstreamProtocolError(
             "The provider's answer is no chat completion: broken JSON, or fields missing."
         ) from None
-    finishes = [finish_of(c.finish_reason) for c in answer.choices if c.finish_reason]
+    finishes: tuple[str, ...] = ()
+    characters = 0
+    for choice in answer.choices:
+        if choice.finish_reason:
+            finishes += (finish_of(choice.finish_reason),)
+        if choice.text:
+            characters += len(choice.text)
+        if choice.message is not None:
+            characters += _characters(choice.message)
     return Tally(
         usage=answer.usage.to_core() if answer.usage else None,
-        finish_reasons=tuple(finishes),
+        finish_reasons=finishes,
         model=answer.model,
         service_tier=answer.service_tier,
         is_complete=bool(answer.choices),
-        output_characters=sum(_characters(choice) for choice in answer.choices),
+        output_characters=characters,
     )
 
 
-def _characters(choice: _TallyChoice) -> int:
-    message = choice.message or _Message()
-    count = len(choice.text or "")
+def _characters(message: _Message) -> int:
     if type(message.content) is str and not (
         message.refusal or message.reasoning_content or message.tool_calls
     ):
-        return count + len(message.content)
+        return len(message.content)
+    count = 0
     for text in (*spoken(message.content), message.refusal, message.reasoning_content):
         count += len(text or "")
     for call in message.tool_calls or ():

@@ -16,11 +16,7 @@ _FEATURES = {"image_url": "images", "input_audio": "audio", "file": "files"}
 _OWN_TOOLS = frozenset({"function", "custom"})
 
 
-class Sight(msgspec.Struct, frozen=True):
-    """features: what the messages need. input: None when they have a form that is not known."""
-
-    features: frozenset[str] = frozenset()
-    input: InputSize | None = None
+_NO_FEATURES: frozenset[str] = frozenset()
 
 
 class _Part(msgspec.Struct):
@@ -40,29 +36,32 @@ _MESSAGES = msgspec.json.Decoder(list[_Message])
 _TOOLS = msgspec.json.Decoder(_Tool)
 
 
-def look(body: bytes, messages: bytes, tools: list[msgspec.Raw] | None) -> Sight:
-    """messages: the value of that field. Never raises: what is malformed is the provider's to refuse."""
+def look(
+    body: bytes, messages: bytes, tools: list[msgspec.Raw] | None, *, is_open: bool
+) -> tuple[frozenset[str], InputSize | None]:
+    """The features that the messages need, and how large they are: None when their form is not known.
+
+    messages: the value of that field. is_open: the vendor adds input whatever the tools are.
+    Never raises: what is malformed is the provider's to refuse.
+    """
+    parts: list[_Part] = []
     try:
-        parts = [
-            part
-            for message in _MESSAGES.decode(messages)
-            if type(message.content) is list
-            for part in message.content
-        ]
-        is_open = any(_TOOLS.decode(tool).type not in _OWN_TOOLS for tool in tools or ())
+        for message in _MESSAGES.decode(messages):
+            if type(message.content) is list:
+                parts += message.content
+        if tools:
+            is_open |= any(_TOOLS.decode(tool).type not in _OWN_TOOLS for tool in tools)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         found = {_FEATURES[kind.decode()] for kind in set(_PARTS.findall(body))}
-        return Sight(frozenset(found))
+        return frozenset(found), None
     if not parts:
-        return Sight(input=InputSize(text_bytes=len(body), is_open=is_open))
+        return _NO_FEATURES, InputSize(text_bytes=len(body), is_open=is_open)
     kinds = {part.type for part in parts}
     features = frozenset(_FEATURES[kind] for kind in kinds if kind in _FEATURES)
     images = [len(bytes(part.image_url)) for part in parts if part.type == "image_url"]
-    return Sight(
-        features,
-        InputSize(
-            text_bytes=len(body) - sum(images),
-            media_parts=len(images),
-            is_open=is_open or bool(features & {"audio", "files"}),
-        ),
+    size = InputSize(
+        text_bytes=len(body) - sum(images),
+        media_parts=len(images),
+        is_open=is_open or bool(features & {"audio", "files"}),
     )
+    return features, size

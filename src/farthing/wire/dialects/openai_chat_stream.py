@@ -108,13 +108,13 @@ class Reader:
 
     def skim(self, piece: bytes, position: int = 0) -> int:
         """Where the whole events of plain text at `position` end; they are counted, not read."""
-        if self._is_done or not self._splitter.is_empty:
+        if self._is_done or self._splitter.rest:
             return position
         return self._mould.skim(piece, position)
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Events completed by this chunk. Raises UpstreamProtocolError."""
-        if self._wants and not self._is_done and self._splitter.is_empty:
+        if self._wants and not self._is_done and not self._splitter.rest:
             text = self._mould.text(chunk)
             if text is not None:
                 delta = TextDelta(text=text, choice=self._moulded)

@@ -43,26 +43,11 @@ class _InputDetails(msgspec.Struct):
     cached_audio_tokens: int | None = None
     cache_write_tokens: int | None = None
 
-    @property
-    def is_special(self) -> bool:
-        """Whether there is more than text, fresh or cached."""
-        return bool(
-            self.audio_tokens
-            or self.image_tokens
-            or self.cached_audio_tokens
-            or self.cache_write_tokens
-        )
-
 
 class _OutputDetails(msgspec.Struct):
     reasoning_tokens: int | None = None
     audio_tokens: int | None = None
     image_tokens: int | None = None
-
-    @property
-    def is_special(self) -> bool:
-        """Whether there is more than text."""
-        return bool(self.reasoning_tokens or self.audio_tokens or self.image_tokens)
 
 
 _NO_INPUT_DETAILS, _NO_OUTPUT_DETAILS = _InputDetails(), _OutputDetails()
@@ -90,9 +75,19 @@ class WireUsage(msgspec.Struct):
         """In core words. Counts that contradict each other are cut to what their total allows."""
         details = self.prompt_tokens_details or _NO_INPUT_DETAILS
         spoken = self.completion_tokens_details or _NO_OUTPUT_DETAILS
-        total_in = max(0, self.prompt_tokens or 0)
-        total_out = max(0, self.completion_tokens or 0)
-        if total_out and not (details.is_special or spoken.is_special):
+        total_in = self.prompt_tokens or 0
+        total_in = max(total_in, 0)
+        total_out = self.completion_tokens or 0
+        total_out = max(total_out, 0)
+        if total_out and not (  # only text, fresh or cached: nearly every answer
+            details.audio_tokens
+            or details.image_tokens
+            or details.cached_audio_tokens
+            or details.cache_write_tokens
+            or spoken.reasoning_tokens
+            or spoken.audio_tokens
+            or spoken.image_tokens
+        ):
             cached = details.cached_tokens or self.prompt_cache_hit_tokens or self.cached_tokens
             return Usage(
                 input_tokens=total_in,

@@ -14,7 +14,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 #: The end of a chunked body.
 LAST_CHUNK = b"0\r\n\r\n"
-CLOSE: Header = (b"connection", b"close")
+#: The end of a head, by what becomes of the connection.
+KEPT = b"\r\n"
+KEPT_SAID = b"connection: keep-alive\r\n\r\n"
+CLOSED = b"connection: close\r\n\r\n"
 
 
 class Openings(dict[int, bytes]):
@@ -46,29 +49,21 @@ def http_date(unix_seconds: float) -> bytes:
     return text.encode("ascii")
 
 
-def lay_out(opening: bytes, headers: Iterable[Header]) -> bytes:
-    """A head up to and with its empty line. Raises ValueError for a header that would add lines."""
-    parts = [opening]
+def lines_of(headers: Iterable[Header]) -> bytes:
+    """Headers laid out, one line each. Raises ValueError for a header that would add lines."""
+    parts: list[bytes] = []
     for name, value in headers:
         parts += (name, b": ", value, b"\r\n")
-    parts.append(b"\r\n")
-    head = b"".join(parts)
-    # Four parts a header, one line each; the opening brings two and the empty line one.
-    lines = len(parts) // 4 + 3
-    if head.count(b"\n") != lines or head.count(b"\r") != lines:
+    lines = b"".join(parts)
+    count = len(parts) // 4
+    if lines.count(b"\n") != count or lines.count(b"\r") != count:
         raise ValueError("A header of the answer holds a line's end.")
-    return head
+    return lines
 
 
 def refusal(opening: bytes, reason: str, *, is_head: bool = False) -> bytes:
     """A whole answer of one line of plain text, after which the connection closes."""
     body = reason.encode("ascii", "replace")
-    head = lay_out(
-        opening,
-        (
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", b"%d" % len(body)),
-            CLOSE,
-        ),
-    )
+    told = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\n" % len(body)
+    head = opening + told + CLOSED
     return head if is_head else head + body

@@ -6,12 +6,12 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum, auto
 from math import inf
 from typing import TYPE_CHECKING, cast
 
-from farthing.wire.edge.answers import CLOSE, CONTINUE, Header, lay_out, refusal
+from farthing.wire.edge.answers import CLOSED, CONTINUE, KEPT, KEPT_SAID, refusal
 from farthing.wire.edge.exchange import Exchange
 from farthing.wire.edge.intake import Intake
 from farthing.wire.edge.refusal import ClientGoneError, RefusedError
@@ -158,16 +158,19 @@ class Connection(asyncio.Protocol):
 
     # --- told by the exchange ---------------------------------------------------------------------
 
-    def lay_out(self, exchange: Exchange, status: int, headers: Sequence[Header]) -> bytes:
-        """The answer's head, saying whether the connection goes on."""
+    def lay_out(self, exchange: Exchange, status: int, lines: bytes) -> bytes:
+        """The answer's head, saying whether the connection goes on. lines: its headers."""
         edge = self._edge
-        opening = edge.openings[status]
-        if exchange.keep_alive and not edge.is_draining and self._can_discard(exchange):
-            if exchange.head.line.minor:
-                return lay_out(opening, headers)
-            return lay_out(opening, [*headers, (b"connection", b"keep-alive")])
-        exchange.keep_alive = False
-        return lay_out(opening, [*headers, CLOSE])
+        if (
+            exchange.keep_alive
+            and not edge.is_draining
+            and (exchange.intake is None or self._can_discard(exchange.intake, exchange))
+        ):
+            ending = KEPT if exchange.head.line.minor else KEPT_SAID
+        else:
+            exchange.keep_alive = False
+            ending = CLOSED
+        return edge.openings[status] + lines + ending
 
     def invite_body(self, exchange: Exchange) -> None:
         """Read on; a client that waits to be told so is told."""
@@ -280,7 +283,7 @@ class Connection(asyncio.Protocol):
             blank = _BLANK_LINES.match(data)
             assert blank is not None
             data, held, fresh = data[blank.end() :], b"", data[blank.end() :]
-        end = data.find(b"\r\n\r\n", max(0, len(held) - 3))
+        end = data.find(b"\r\n\r\n", max(0, len(held) - 3) if held else 0)
         if end < 0:
             self._wait_for_head(data, held, fresh)
             return
@@ -373,10 +376,9 @@ class Connection(asyncio.Protocol):
             self._is_reading = True
             self._transport.resume_reading()
 
-    def _can_discard(self, exchange: Exchange) -> bool:
+    def _can_discard(self, intake: Intake, exchange: Exchange) -> bool:
         """Whether what is left of the body can be read and thrown away, to go on behind it."""
-        intake = exchange.intake
-        if intake is None or intake.is_done:
+        if intake.is_done:
             return True
         if exchange.expects_continue or intake.is_dropping:
             return False

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 
-from farthing.wire.edge.answers import LAST_CHUNK, Header
+from farthing.wire.edge.answers import LAST_CHUNK, Header, lines_of
 from farthing.wire.edge.head import RequestHead, split_target
 from farthing.wire.edge.intake import Intake
 from farthing.wire.edge.link import Link
 from farthing.wire.edge.refusal import ClientGoneError
 from farthing.wire.edge.request import Request
 
-_UNBUFFERED: tuple[Header, ...] = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+_UNBUFFERED = b"cache-control: no-cache\r\nx-accel-buffering: no\r\n"
+_CHUNKED = b"transfer-encoding: chunked\r\n"
 _CHUNK = b"%x\r\n%b\r\n"
 
 
@@ -20,7 +23,10 @@ class Exchange(Request):
 
     extra_headers: sent with every answer (CORS). is_started: a status line has been sent. is_finished: the
     last byte was handed over. keep_alive: the connection goes on after the answer; a handler may set it to
-    False before it answers, and never sends a `connection` header itself.
+    False before it answers, and never sends a `connection` header itself. task: runs the handler, None
+    before and after.
+
+    Headers are pairs, or bytes that `lines_of` has laid out: most are the same in every answer.
 
     Streams have two ways out. `await write(chunk)` waits for a slow reader. `push(chunk)` never waits: it
     returns False when the reader is behind, and then the producer awaits `drained()` before it goes on.
@@ -37,6 +43,7 @@ class Exchange(Request):
         "is_finished",
         "is_started",
         "keep_alive",
+        "task",
         "unsent_bytes",
     )
 
@@ -49,7 +56,16 @@ class Exchange(Request):
         client_host: str | None = None,
         scheme: str = "http",
     ) -> None:
-        super().__init__(head, body, intake, client_host, scheme)
+        line = head.line
+        self.head = head
+        self.method = line.method
+        self.path = line.path
+        self.client_host = client_host
+        self.scheme = scheme
+        self.intake = intake
+        self.is_gone = False
+        self._body = body
+        self._query = None
         self.keep_alive = head.keep_alive
         self.extra_headers: Sequence[Header] = ()
         self.is_started = False
@@ -58,7 +74,8 @@ class Exchange(Request):
         self.unsent_bytes = 0
         self._link = link
         self._write = _nowhere if link is None else link.write
-        self._on_gone: Callable[[], None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._on_gone: Callable[[], object] | None = None
         self._is_chunked = False
         self._flows = False  # chunks may take the short way
         self._unsent: list[bytes] = []
@@ -82,7 +99,7 @@ class Exchange(Request):
         self,
         status: int,
         body: bytes,
-        headers: Sequence[Header] = (),
+        headers: bytes | Iterable[Header] = b"",
         *,
         media: bytes = b"application/json",
     ) -> None:
@@ -90,23 +107,29 @@ class Exchange(Request):
 
         Suspends only when the reader is behind. Raises ClientGoneError.
         """
-        told = ((b"content-type", media), (b"content-length", b"%d" % len(body)), *headers)
+        lines = headers if isinstance(headers, bytes) else lines_of(headers)
+        told = b"%bcontent-length: %d\r\n%b" % (_content_type(media), len(body), lines)
         head = self._start(status, told)
-        link = self._end(head if self.method == "HEAD" else head + body)
+        link = self._link
+        assert link is not None  # `_start` has seen to it
+        self.is_finished = True
+        self._write(head if self.method == "HEAD" else head + body)
+        link.finished(self)
         if link.is_paused:
             await link.drained()
 
-    async def send_empty(self, status: int, headers: Sequence[Header]) -> None:
+    async def send_empty(self, status: int, headers: Iterable[Header]) -> None:
         """An answer that has no body by its status (204)."""
-        link = self._end(self._start(status, headers))
+        link = self._end(self._start(status, lines_of(headers)))
         if link.is_paused:
             await link.drained()
 
-    async def start_stream(self, headers: Sequence[Header], *, media: bytes) -> None:
+    async def start_stream(self, headers: bytes | Iterable[Header], *, media: bytes) -> None:
         """Status line and headers of a streamed answer. Raises ClientGoneError."""
-        told = [(b"content-type", media), *_UNBUFFERED, *headers]
+        lines = headers if isinstance(headers, bytes) else lines_of(headers)
+        told = _content_type(media) + _UNBUFFERED + lines
         if self.head.line.minor:
-            told.append((b"transfer-encoding", b"chunked"))
+            told += _CHUNKED
             self._is_chunked = True
         else:
             self.keep_alive = False  # HTTP/1.0 has no chunks: the connection's end is the answer's
@@ -142,7 +165,7 @@ class Exchange(Request):
         if link.is_paused:
             await link.drained()
 
-    def on_gone(self, callback: Callable[[], None] | None) -> None:
+    def on_gone(self, callback: Callable[[], object] | None) -> None:
         """Call back when the client leaves before the answer's end; at once when it has left already."""
         self._on_gone = callback
         if self.is_gone and callback is not None:
@@ -193,15 +216,15 @@ class Exchange(Request):
             raise RuntimeError("This exchange has no connection.")
         return self._link
 
-    def _start(self, status: int, headers: Sequence[Header]) -> bytes:
+    def _start(self, status: int, lines: bytes) -> bytes:
         link = self._link
         if link is None or self.is_gone:
             link = self._connection()
         if self.is_started:
             raise RuntimeError("An exchange is answered once.")
         if self.extra_headers:
-            headers = [*headers, *self.extra_headers]
-        head = link.lay_out(self, status, headers)
+            lines += lines_of(self.extra_headers)
+        head = link.lay_out(self, status, lines)
         self.is_started = True
         return head
 
@@ -238,6 +261,11 @@ class Exchange(Request):
         if chunk and self._is_chunked:
             return _CHUNK % (len(chunk), chunk)
         return chunk
+
+
+@lru_cache(maxsize=64)
+def _content_type(media: bytes) -> bytes:
+    return lines_of(((b"content-type", media),))
 
 
 def _nowhere(data: bytes) -> None:

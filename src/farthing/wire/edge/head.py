@@ -7,6 +7,7 @@ apart once, then remembered (`Lines`), which makes strictness free where it woul
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import unquote
 
 import msgspec
@@ -144,7 +145,14 @@ class HeadReader:
             raise malformed("The Host header is missing.")
         if line.host is not None:
             headers["host"] = line.host  # RFC 9112, 3.2.2: the target's authority replaces Host
-        return RequestHead(line, headers, lines, _length(headers, line), _keeps(headers, line))
+        keeps = _keeps(headers, line) if "connection" in headers else line.minor == 1
+        length: int | None = 0
+        if "transfer-encoding" in headers:
+            _check_coding(headers, line)
+            length = None
+        elif "content-length" in headers:
+            length = _stated(headers["content-length"])
+        return RequestHead(line, headers, lines, length, keeps)
 
     def check_beginning(self, held: bytes, fresh: bytes) -> None:
         """Refuse a head that is not complete yet and cannot become a good one. Raises RefusedError.
@@ -214,28 +222,25 @@ def _join_repeated(fields: list[tuple[str, str]], headers: dict[str, str]) -> No
         headers["connection"] = ", ".join(value for name, value in fields if name == "connection")
 
 
-def _length(headers: dict[str, str], line: RequestLine) -> int | None:
-    stated = headers.get("content-length")
-    coding = headers.get("transfer-encoding")
-    if coding is None:
-        if stated is None:
-            return 0
-        if not stated.isdecimal() or len(stated) > 18:  # Latin-1 has no decimals but ASCII's
-            raise malformed("Content-Length is not a number.")
-        return int(stated)
-    if stated is not None:
+@lru_cache(maxsize=1024)
+def _stated(length: str) -> int:
+    if not length.isdecimal() or len(length) > 18:  # Latin-1 has no decimals but ASCII's
+        raise malformed("Content-Length is not a number.")
+    return int(length)
+
+
+def _check_coding(headers: dict[str, str], line: RequestLine) -> None:
+    """Refuse a transfer coding that is not read here, or that must not stand here."""
+    if "content-length" in headers:
         raise malformed("Content-Length stands beside Transfer-Encoding.")
     if not line.minor:
         raise malformed("HTTP/1.0 has no Transfer-Encoding.")
-    if coding.lower() != "chunked":
+    if headers["transfer-encoding"].lower() != "chunked":
         raise RefusedError("The only transfer coding read here is chunked.", status=501)
-    return None
 
 
 def _keeps(headers: dict[str, str], line: RequestLine) -> bool:
-    wish = headers.get("connection")
-    if wish is None:
-        return line.minor == 1
+    wish = headers["connection"]
     if wish == "keep-alive":
         return True
     words = {word.strip() for word in wish.lower().split(",")}

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from farthing.wire.edge.answers import Header
 from farthing.wire.edge.limits import Limits
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ class Link(Protocol):
     write: Callable[[bytes], None]
     is_paused: bool
 
-    def lay_out(self, exchange: Exchange, status: int, headers: Sequence[Header]) -> bytes:
+    def lay_out(self, exchange: Exchange, status: int, lines: bytes) -> bytes:
         """The answer's head; decides whether the connection goes on after the answer."""
 
     def invite_body(self, exchange: Exchange) -> None:

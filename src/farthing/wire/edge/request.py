@@ -19,7 +19,7 @@ _BYTES_PER_MB = 1_000_000
 
 
 class Request:
-    """One request as it arrived.
+    """One request as it arrived. Its fields are set by `Exchange`, the only thing that is made of it.
 
     method: in capitals. path: percent-decoded, without the query. scheme: `http` or `https`.
     client_host: the peer's address, as text. is_gone: the client has left, or is treated so.
@@ -38,24 +38,15 @@ class Request:
         "scheme",
     )
 
-    def __init__(
-        self,
-        head: RequestHead,
-        body: bytes,
-        intake: Intake | None,
-        client_host: str | None,
-        scheme: str,
-    ) -> None:
-        line = head.line
-        self.head = head
-        self.method = line.method
-        self.path = line.path
-        self.client_host = client_host
-        self.scheme = scheme
-        self.intake = intake
-        self.is_gone = False
-        self._body = body
-        self._query: dict[str, list[str]] | None = None
+    head: RequestHead
+    method: str
+    path: str
+    client_host: str | None
+    scheme: str
+    intake: Intake | None
+    is_gone: bool
+    _body: bytes
+    _query: dict[str, list[str]] | None
 
     @property
     def header_pairs(self) -> Sequence[Header]:
@@ -84,6 +75,14 @@ class Request:
         Raises PayloadTooLargeError (the bound holds while reading, with or without Content-Length),
         BadRequestError for a compressed body or one that does not arrive in time, ClientGoneError.
         """
+        body = self.body_now(max_mb)
+        if body is None:
+            assert self.intake is not None
+            body = await self._take_in(self.intake, max_mb)
+        return body
+
+    def body_now(self, max_mb: int) -> bytes | None:
+        """The whole body when it is all there; None: await `body`, whose errors are raised here too."""
         encoding = self.head.headers.get("content-encoding")
         if encoding and encoding.lower() != "identity":
             raise BadRequestError(
@@ -91,10 +90,9 @@ class Request:
                 hint="Send it without Content-Encoding.",
                 status=415,
             )
-        limit = max_mb * _BYTES_PER_MB
         if self.intake is not None:
-            await self._take_in(self.intake, max_mb, limit)
-        if len(self._body) > limit:
+            return None
+        if len(self._body) > max_mb * _BYTES_PER_MB:
             raise _too_large(max_mb, len(self._body))
         return self._body
 
@@ -108,9 +106,10 @@ class Request:
         """Tell the client and the connection that the body is wanted now."""
         raise NotImplementedError
 
-    async def _take_in(self, intake: Intake, max_mb: int, limit: int) -> None:
+    async def _take_in(self, intake: Intake, max_mb: int) -> bytes:
         if self.is_gone:
             raise ClientGoneError
+        limit = max_mb * _BYTES_PER_MB
         if intake.length is not None and intake.length > limit:
             if not self.expects_continue:
                 self.invite()
@@ -128,6 +127,7 @@ class Request:
                 "The body did not arrive in time, or came in too slowly to do so.", status=408
             ) from None
         self.intake = None
+        return self._body
 
 
 def _too_large(max_mb: int, size: int) -> PayloadTooLargeError:

@@ -144,7 +144,8 @@ class Edge:
     def answer(self, exchange: Exchange, connection: Connection) -> None:
         """Start the handler."""
         assert self._loop is not None
-        self._tasks[exchange] = self._loop.create_task(self._run(exchange, connection))
+        task = self._loop.create_task(self._run(exchange, connection))
+        exchange.task = self._tasks[exchange] = task
 
     async def _run(self, exchange: Exchange, connection: Connection) -> None:
         try:
@@ -156,6 +157,7 @@ class Edge:
             _log.error("A request's handler failed.\n%s", describe_exception(error))
         finally:
             del self._tasks[exchange]
+            exchange.task = None
             if not exchange.is_finished:
                 connection.unanswered(exchange)
 

@@ -162,7 +162,8 @@ class Connection(Patience, asyncio.Protocol):
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        self._emptied()
+        if self._buffered:
+            self._emptied()
         return data
 
     async def relay(self, sink: Callable[[bytes], bool], limit: int) -> bool:
@@ -231,7 +232,8 @@ class Connection(Patience, asyncio.Protocol):
             self._flush()
             self._not_http()
             return
-        self._flush()
+        if self._gathered:
+            self._flush()
         if not self.has_head and len(self.head) > MAX_HEAD_BYTES:
             self._not_http()
 
@@ -277,22 +279,35 @@ class Connection(Patience, asyncio.Protocol):
             raise NotHttpError("The answer switches protocols, or has no status.")
         self.head = head = cut_head(self.head, self._interim)
         self.lower = lower = head.lower()
-        check_coding(lower)
+        if (
+            lower.find(b"-encoding:") >= 0
+        ):  # one search for both codings, because most answers have neither
+            check_coding(lower)
         self.is_kept = self._parser.should_keep_alive()
         self.has_head = True
         self._wake()
 
     def on_body(self, piece: bytes) -> None:
-        if self._sink is None:
-            self._store(piece)
-        else:
+        if self._sink is not None:
             self._gathered.append(piece)
+            return
+        if self.is_complete:  # a second answer's; see `on_message_begin`
+            return
+        self._pieces.append(piece)
+        self._buffered += len(piece)
+        if self._buffered > MAX_UNREAD_BYTES and not self._is_full:
+            self._is_full = True
+            if not self._is_held:
+                self._stop_reading()
+        if self._waiter is not None:
+            self._wake()
 
     def on_message_complete(self) -> None:
         if self._is_spoiled:
             return
         if self.has_head:
-            self._flush()
+            if self._gathered:
+                self._flush()
             self._complete()
         else:
             self._interim += 1
@@ -322,22 +337,11 @@ class Connection(Patience, asyncio.Protocol):
         self._sink, self._was_stopped = None, True
         self._wake()
 
-    def _store(self, piece: bytes) -> None:
-        if self.is_complete:  # a second answer's; see `on_message_begin`
-            return
-        self._pieces.append(piece)
-        self._buffered += len(piece)
-        if self._buffered > MAX_UNREAD_BYTES and not self._is_full:
-            self._is_full = True
-            if not self._is_held:
-                self._stop_reading()
-        if self._waiter is not None:
-            self._wake()
-
     def _complete(self) -> None:
         self.is_complete = True
         self._sink = None
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def _not_http(self) -> None:
         """The parser choked. Its own message quotes bytes, so it goes no further."""

@@ -22,8 +22,9 @@ def cut_head(came: bytes, interim: int) -> bytes:
     1xx heads go before. Raises NotHttpError for a head that is absurdly large or is not HTTP/1.x.
     """
     start = 0
-    for _ in range(interim):
+    while interim:
         start = came.index(_END, start) + 4
+        interim -= 1
     end = came.index(_END, start) + 2
     head = came[start:end]
     if head[:7] != b"HTTP/1.":
@@ -43,9 +44,6 @@ def check_coding(lower: bytes) -> None:
     llhttp takes the last of several for the border of the body, and others take the first: an answer that
     two readers end differently puts the next one into the wrong hands (RFC 9112, 6.1 and 11.2).
     """
-    # One search for both codings, because most answers have neither.
-    if b"-encoding:" not in lower:
-        return
     at = lower.find(b"\r\ntransfer-encoding:")
     if at >= 0 and (
         lower[at + 20 : lower.index(b"\r", at + 20)].strip() != b"chunked"
