@@ -481,6 +481,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_killed_run_goes_on_and_no_kept_line_runs_again(
     url: str, tmp_path: Path, seed: int

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farthing.core.errors import FlowInputError
@@ -155,10 +155,13 @@ def test_parquet_is_read_or_names_the_package(tmp_path: Path) -> None:
         rows(path)
 
 
-_JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20), st.lists, max_leaves=5
+)
 
 
-@given(st.lists(st.dictionaries(st.text(), _JSON)))
+@given(st.lists(st.dictionaries(st.text(max_size=8), _JSON, max_size=4), max_size=4))
+@settings(max_examples=40)
 def test_what_json_writes_comes_back(given_rows: list[dict[str, Any]]) -> None:
     import tempfile
 
