@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from farthing.base.clock import SystemClock
 from farthing.base.config.settings import Provider, Server, Settings, Storage
+from farthing.cli.demo_flow import CHEAP, RICH, flow_chapter
 from farthing.cli.flow import flow as commands
 from farthing.cli.flow_templates import templates, write_template
 from farthing.core.calls import Caller
@@ -183,3 +184,23 @@ def test_an_object_is_found_in_an_answer_with_text_around_it(load: Any) -> None:
     read = load("lesson", "answers").read_object
     assert read('Sure {not this}:\n```json\n{"a": {"b": 1}}\n```') == {"a": {"b": 1}}
     assert read("none") == {}
+
+
+# --- the demo ---
+
+
+async def test_the_demo_runs_a_whole_project_and_states_its_cost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings(
+        server=Server(detect=False),
+        storage=Storage(url=f"sqlite:{tmp_path / 'farthing.db'}"),
+        providers={"sim": Provider(type="sim", scenario="demo")},
+        aliases={CHEAP: "sim/small", RICH: "sim/large"},
+    )
+    async with open_gateway(settings, environ={}) as gateway:
+        await flow_chapter(gateway, tmp_path, settings.storage.url)
+    told = capsys.readouterr().out
+    assert "20 of 20 lines completed" in told
+    assert "60 model calls" in told
+    assert "$0.0099248" in told
