@@ -58,6 +58,8 @@ def render_map() -> str:
     """Every module with its first docstring line, by room."""
     rooms: dict[str, list[str]] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
+        if PACKAGE / "templates" / "flows" in path.parents:
+            continue  # data: what users start from
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         room = parts[0] if len(parts) > 1 else ""
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""

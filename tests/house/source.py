@@ -37,9 +37,11 @@ class Module:
 
 @cache
 def modules() -> tuple[Module, ...]:
-    """Every Python module of the product, sorted by name."""
+    """Every Python module of the product, sorted by name. The templates of flows are data."""
     found = []
     for path in PACKAGE.rglob("*.py"):
+        if PACKAGE / "templates" / "flows" in path.parents:
+            continue
         parts = ("farthing", *path.relative_to(PACKAGE).with_suffix("").parts)
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found.append(Module(path=path, name=name, text=path.read_text(encoding="utf-8")))

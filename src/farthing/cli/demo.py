@@ -59,6 +59,10 @@ deployments = ["large-eastus", "large-westeurope", "large-global"]
 
 [routes.quick]
 deployments = ["small-eastus", "small-westeurope", "small-global"]
+
+[aliases]
+gpt-4o = "assistant"
+gpt-4o-mini = "quick"
 """
 
 DEPLOYMENT = """
@@ -81,7 +85,7 @@ PRICES = {
 @click.command()
 @click.option("--calls", default=400, show_default=True, type=click.IntRange(20, 20_000))
 def demo(calls: int) -> None:
-    """Watch the gateway at work on simulated regions, without a key. Takes about twenty seconds."""
+    """Watch the gateway and a flow at work on simulated regions, without a key. Takes about twenty seconds."""
     from farthing.base.telemetry.logs import configure_logging
     from farthing.server.serve import run
 
@@ -97,6 +101,7 @@ def demo(calls: int) -> None:
 async def _demo(folder: Path, calls: int) -> None:
     from farthing.base.config.loader import load
     from farthing.cli import demo_report as report
+    from farthing.cli.demo_flow import flow_chapter
     from farthing.gateway.client import open_gateway
     from farthing.server.listener import listen
     from farthing.server.serve import serving
@@ -116,6 +121,7 @@ async def _demo(folder: Path, calls: int) -> None:
         report.opening(server.url, [sim.url(name) for name in sim.regions], calls)
         trial = secrets.pop("trial")
         outcomes = await _traffic(sim, server.url, calls, secrets)
+        await flow_chapter(gateway, folder, settings.storage.url)
         refusal = await _refused_call(server.url, trial)
         statement = await _reconcile(gateway.accounts, sim)
         await report.closing(gateway, watch.records, outcomes, refusal, statement)

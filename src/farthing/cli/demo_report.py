@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NEXT = (
     ("up", "your own gateway, with the keys and model servers it finds"),
     ('ask "Hello" -m sim/small', "one question through the same pipeline"),
+    ("flow new shop --template triage", "that flow, in a folder of yours"),
     ("config init", "a commented settings file to start from"),
 )
 
@@ -97,7 +98,7 @@ async def closing(
     _reconciliation(statement)
     click.secho("\nGo on with", bold=True)
     for command, what in NEXT:
-        click.echo(f"  {_farthing()} {command:<28}  {what}")
+        click.echo(f"  {_farthing()} {command:<32}  {what}")
 
 
 def _farthing() -> str:

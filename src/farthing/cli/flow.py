@@ -159,21 +159,76 @@ def check(paths: tuple[Path, ...], config: Path | None, as_json: bool) -> None:
 
 
 @flow.command("new")
-@click.argument("path", type=_PATH)
+@click.argument("path", type=_PATH, required=False)
 @click.option("--kind", type=click.Choice(_KINDS), default="standard", show_default=True)
+@click.option(
+    "--template",
+    metavar="NAME",
+    help="A whole flow with data, in place of a small one; see --list.",
+)
 @click.option("--model", help="The model that it asks. Default: one that can be called here.")
+@click.option("--cheap-model", help="Of a template: the cheap one beside it. Default: as --model.")
+@click.option("--list", "is_list", is_flag=True, help="List the templates and write nothing.")
 @json_option
-def new(path: Path, kind: str, model: str | None, as_json: bool) -> None:
-    """Write a small flow into a new folder PATH, ready to be tried."""
-    from farthing.cli.flow_starters import how_to_try, write_starter
+def new(path: Path | None, is_list: bool, as_json: bool, **told: Any) -> None:
+    """Write a flow into a new folder PATH, ready to be tried: a small one, or a template.
 
-    made = write_starter(path, kind, model or _model_here())
+    \b
+    farthing flow new my-flow
+    farthing flow new my-lessons --template lesson
+    farthing flow new --list
+    """
+    if is_list:
+        _list_templates(as_json=as_json)
+    elif path is None:
+        raise click.UsageError("Name the new folder: farthing flow new PATH.")
+    else:
+        _write_new(path, as_json=as_json, **told)
+
+
+def _list_templates(*, as_json: bool) -> None:
+    from farthing.cli.flow_templates import templates
+
+    found = templates()
     if as_json:
-        print_json({"path": str(path), "kind": kind, "files": [str(file) for file in made]})
+        print_json([{"template": name, "description": told} for name, told in found.items()])
+    else:
+        print_table(["template", "what it does"], [list(each) for each in found.items()])
+
+
+def _write_new(
+    path: Path,
+    *,
+    kind: str,
+    template: str | None,
+    model: str | None,
+    cheap_model: str | None,
+    as_json: bool,
+) -> None:
+    from farthing.cli.flow_starters import how_to_try, write_starter
+    from farthing.cli.flow_templates import CHEAP, RICH, write_template
+
+    if template is None and cheap_model is not None:
+        raise click.UsageError("--cheap-model is for a template: add --template NAME.")
+    asked = model or _model_here()
+    if template is not None:
+        # Here only simulated ones can be called: the template's two, whose prices differ, show more.
+        is_simulated = model is None and asked.partition("/")[0] == "sim"
+        made = write_template(
+            path,
+            template,
+            cheap=cheap_model or (CHEAP if is_simulated else asked),
+            rich=RICH if is_simulated else asked,
+        )
+    else:
+        made = write_starter(path, kind, asked)
+    if as_json:
+        what = {"template": template} if template else {"kind": kind}
+        print_json({"path": str(path), **what, "files": [str(file) for file in made]})
         return
     for file in made:
         click.echo(str(file))
-    note(f"Try it: farthing flow test {how_to_try(path, kind)}")
+    note(f"Try it: farthing flow test {how_to_try(path, 'standard' if template else kind)}")
 
 
 def _model_here() -> str:

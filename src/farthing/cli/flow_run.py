@@ -129,7 +129,7 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
                 runs,
                 clock,
                 timeout_s=_number("PF_BATCH_TIMEOUT_SEC"),
-                on_progress=None if quiet else _Progress(),
+                on_progress=None if quiet else Shown(),
             )
             name = order.name or default_name(flow.flow.name, definition.variant, clock)
             if order.in_place:
@@ -181,7 +181,7 @@ def _number(variable: str) -> float | None:
         return None
 
 
-class _Progress:
+class Shown:
     """One line on standard error that is written over; nothing where that is no terminal."""
 
     def __call__(self, progress: Progress) -> None:
@@ -244,10 +244,11 @@ def show_run(done: Done, *, as_json: bool) -> None:
         click.echo(f"The run ended with: {run.error_message}")
     if run.status in ("cancelled", "failed", "interrupted") or run.failed:
         note(f"Run what is left or failed: farthing flow run --resume-from {run.name}")
-    note(_cost(run))
+    note(summary(run))
 
 
-def _cost(run: Run) -> str:
+def summary(run: Run) -> str:
+    """Calls, tokens, cost and time of a run, in one line."""
     from farthing.core.money import format_dollars
 
     parts = []
