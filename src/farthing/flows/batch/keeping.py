@@ -18,8 +18,8 @@ from farthing.flows.models import Spent
 from farthing.flows.references import NodeReference
 from farthing.flows.values import TYPES
 
-#: Lines that may wait for the store before those that run wait too.
-MOST_WAITING = 1024
+#: A line's record may have so many bytes; databases take little more in one row.
+MOST_BYTES = 256 << 20
 
 
 class Recorder:
@@ -48,17 +48,15 @@ class Recorder:
         started_at_s: float,
         took_s: float,
     ) -> Line:
-        """The record of a line. inputs: as mapped. An output that is no JSON makes it a failed one."""
+        """The record of a line. inputs: as mapped. An output that cannot be kept makes it a failed one."""
         error, outputs = result.error, None
         if error is None:
-            try:
-                outputs = as_json(result.outputs)
-            except _UNWRITABLE:
+            outputs = _as_json_or(result.outputs, None)
+            if outputs is None:
                 error = result.error = _unwritable(result.outputs)
         shown = {k: v for k, v in result.inputs.items() if k not in self._hidden}
-        try:
-            text = as_json(shown)
-        except _UNWRITABLE:
+        text = _as_json_or(shown, "")
+        if not text:
             shown = {k: v for k, v in inputs.items() if k not in self._hidden}
             text = _as_json_or(shown, "{}")
         rest = {k: v for k, v in fed.columns.items() if k not in shown or shown[k] != v}
@@ -116,15 +114,19 @@ class Keeper:
         self._told = told
         self._before = msgspec.structs.replace(spent())
         self._waiting: list[Line] = []
+        self._next = _promise()  # what those who wait for the next group wait for
         self._writing: asyncio.Task[None] | None = None
         self._error: Exception | None = None
 
     async def add(self, line: Line) -> None:
-        """Keep it soon. Waits when too many wait already. Raises StorageError, of an earlier one too."""
+        """Return once it is kept. Raises StorageError, of an earlier one too.
+
+        A process that dies has therefore no more lines to run again than it ran at once.
+        """
         self._waiting.append(line)
+        kept = self._next
         self._begin()
-        if len(self._waiting) >= MOST_WAITING and self._writing is not None:
-            await asyncio.shield(self._writing)
+        await asyncio.shield(kept)  # others wait for it too
         if self._error is not None:
             raise self._error
 
@@ -144,6 +146,7 @@ class Keeper:
     async def _write(self, *, is_last: bool) -> None:
         while self._waiting or is_last:
             group, self._waiting, is_last = self._waiting, [], False
+            kept, self._next = self._next, _promise()
             now = msgspec.structs.replace(self._spent())
             try:
                 await self._runs.add(self._run, group, _cost(self._before, now))
@@ -151,28 +154,41 @@ class Keeper:
             # Border: a task, whose error nobody would hear; `add` and `flush` raise it.
             except Exception as error:
                 self._error = error
+                self._next.set_result(None)  # those who came meanwhile are told as well
                 return
+            finally:
+                kept.set_result(None)
             self._before = now
 
 
-_UNWRITABLE = (TypeError, ValueError, RecursionError)
+def _promise() -> asyncio.Future[None]:
+    return asyncio.get_running_loop().create_future()
 
 
 def _as_json_or(value: Any, default: Any) -> Any:
+    """The value as JSON text, the default where there is none or it is too long."""
     try:
-        return as_json(value)
-    except _UNWRITABLE:
+        text = as_json(value)
+    except Exception:  # border: classes of the user's own are asked what they are as JSON
         return default
+    return text if len(text) <= MOST_BYTES else default
 
 
 def _unwritable(outputs: Mapping[str, Any]) -> FarthingError:
     for name, value in outputs.items():
         try:
-            as_json(value)
-        except _UNWRITABLE:
+            size = len(as_json(value))
+        except Exception:  # border: see above
             return FlowError(
                 f"The output '{name}' is a {type(value).__name__} that JSON has nothing for.",
                 hint="Return texts, numbers, lists and dicts.",
+                param=name,
+            )
+        if size > MOST_BYTES // len(outputs):
+            return FlowError(
+                f"The output '{name}' is too long to be kept: {size >> 20:,} MiB, and all outputs of a "
+                f"line may have {MOST_BYTES >> 20}.",
+                hint="Write it to a file, and return its name.",
                 param=name,
             )
     return FlowError(

@@ -11,13 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FarthingError, FlowError, FlowInputError
 from farthing.flows.engine.line import LineRun, failure, take_inputs
 from farthing.flows.engine.plan import Body, LineResult, Plan, Trace
+from farthing.flows.engine.workers import Workers
 from farthing.flows.graph import Port
 from farthing.flows.references import InputReference, resolve
 
@@ -38,14 +38,15 @@ class Engine:
     ) -> None:
         self._clock = clock
         self._line_timeout_s = line_timeout_s
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="farthing-flow")
+        self._threads = threads
+        self._workers: Workers | None = None
 
     async def __aenter__(self) -> Engine:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # A function that hangs must not keep the program from its end.
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._workers is not None:
+            self._workers.close()
 
     async def run(
         self, plan: Plan, inputs: Mapping[str, Any], *, number: int | None = None
@@ -56,7 +57,7 @@ class Engine:
             taken = take_inputs(plan.flow.inputs, inputs, where=where)
         except FlowInputError as error:
             return LineResult(inputs=dict(inputs), error=error)
-        line = LineRun(plan, taken, self._pool, self._clock)
+        line = LineRun(plan, taken, self._here(), self._clock)
         try:
             async with asyncio.timeout(self._line_timeout_s):
                 await line.run()
@@ -84,7 +85,7 @@ class Engine:
             try:
                 values = {port.name: _over_lines(port, good, result.values) for port in node.inputs}
                 result.values[node.name] = await self._call(body, values)
-            except Exception as error:  # border: a user's function
+            except (Exception, SystemExit) as error:  # border: a user's function
                 result.error = failure(node.name, error)
                 result.traces.append(self._trace(node.name, "failed", started_s, result.error))
                 break
@@ -95,8 +96,15 @@ class Engine:
         if body.is_async:
             return await body.call(**values)
         context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: context.run(body.call, **values))
+        return await self._here().call(lambda: context.run(body.call, **values))
+
+    def _here(self) -> Workers:
+        """The threads, which belong to the loop that runs now."""
+        if self._workers is None or self._workers.loop is not asyncio.get_running_loop():
+            if self._workers is not None:
+                self._workers.close()
+            self._workers = Workers(self._threads, name="farthing-flow")
+        return self._workers
 
     def _trace(
         self, node: str, status: str, started_s: float, error: FarthingError | None

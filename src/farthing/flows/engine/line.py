@@ -7,16 +7,19 @@ import contextvars
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from enum import Enum, auto
 from typing import Any
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FarthingError, FlowError, FlowInputError, NodeFailedError
 from farthing.flows.engine.plan import LineResult, Plan, Step, Trace
+from farthing.flows.engine.workers import Workers
 from farthing.flows.graph import Input, Output
 from farthing.flows.references import InputReference, NodeReference, PathError, Reference, resolve
 from farthing.flows.values import coerce
+
+#: How long functions that were cancelled are waited for, seconds.
+CANCEL_S = 5.0
 
 
 class _State(Enum):
@@ -29,15 +32,14 @@ class _State(Enum):
 class LineRun:
     """One line under way. Its state is changed under `_lock`, from the loop and from the pool's threads."""
 
-    def __init__(
-        self, plan: Plan, inputs: dict[str, Any], pool: ThreadPoolExecutor, clock: Clock
-    ) -> None:
+    def __init__(self, plan: Plan, inputs: dict[str, Any], workers: Workers, clock: Clock) -> None:
         self._plan = plan
         self._inputs = inputs
-        self._pool = pool
+        self._workers = workers
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
-        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._over: asyncio.Future[None] = workers.loop.create_future()
+        self._is_left = False
+        self._in_threads = 0
         self._lock = threading.Lock()
         self._states = [_State.WAITING] * len(plan.steps)
         self._left = [len(step.sources) for step in plan.steps]
@@ -57,10 +59,18 @@ class LineRun:
                 return
             await self._over
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self._leave()
             if self._tasks:
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                # A function that does not let itself be cancelled is not waited for: its line is over.
+                await asyncio.wait(self._tasks, timeout=CANCEL_S)
+
+    def _leave(self) -> None:
+        """Nothing that is under way counts from now on."""
+        for task in self._tasks:
+            task.cancel()
+        with self._lock:
+            self._is_left = True
+            self._workers.lose(self._in_threads)
 
     def fail(self, error: FarthingError) -> None:
         """The line has failed; nodes that were not begun are not."""
@@ -149,14 +159,16 @@ class LineRun:
     def _dispatch(self, ready: list[Step]) -> None:
         """Begin these; on the loop."""
         for step in ready:
+            if self._is_left:
+                return
             if step.body.is_async:
                 # Behind a thread's function the current context is no line's.
                 work = self._run_waiting(step)
-                task = self._loop.create_task(work, context=self._context.copy())
+                task = self._workers.loop.create_task(work, context=self._context.copy())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             else:
-                self._pool.submit(self._run_on, step)
+                self._workers.submit(self._run_on, step)
         self._look_whether_over()
 
     def _look_whether_over(self) -> None:
@@ -167,62 +179,90 @@ class LineRun:
         started_s = self._clock.now()
         try:
             value = await step.body.call(**self._arguments(step))
-        except asyncio.CancelledError:
-            self._trace(step, "cancelled", started_s, None)
-            raise
-        except Exception as error:  # border: a user's function, or a plug-in's
+        except asyncio.CancelledError as error:
+            if self._is_left:
+                self._trace(step, "cancelled", started_s, self._clock.now(), None)
+                raise
+            self._note_failure(step, started_s, error)  # the function has cancelled itself
+        except (Exception, SystemExit) as error:  # border: a user's function, or a plug-in's
             self._note_failure(step, started_s, error)
-            self._look_whether_over()
+        else:
+            ready, _ = self._note_value(step, started_s, value)
+            self._dispatch(ready)
             return
-        self._dispatch(self._note_value(step, started_s, value))
+        self._look_whether_over()
 
     def _run_on(self, step: Step) -> None:
         """Run a plain function, and go on with the next one that it has made ready; in a thread."""
-        following: Step | None = step
-        while following is not None:
-            step, following = following, None
-            if self._error is not None:
-                break
-            started_s = self._clock.now()
+        with self._lock:
+            if self._is_left:
+                return
+            self._in_threads += 1
+        others: list[Step] = []
+        try:
+            others = self._run_chain(step)
+        finally:
+            with self._lock:
+                self._in_threads -= 1
+                if self._is_left:
+                    self._workers.find()
+            self._workers.tell(self._dispatch, others)
+
+    def _run_chain(self, step: Step) -> list[Step]:
+        """The functions that follow one another. Returns what else is ready, once they are over."""
+        left: list[Step] = []
+        started_s = self._clock.now()
+        while self._error is None and not self._is_left:
             try:
-                arguments = self._arguments(step)
-                value = self._context.copy().run(step.body.call, **arguments)
-            except Exception as error:  # border: a user's function
+                value = self._context.copy().run(step.body.call, **self._arguments(step))
+                ready, started_s = self._note_value(step, started_s, value)
+            except BaseException as error:  # border: a user's function; sys.exit() ends a line only
                 self._note_failure(step, started_s, error)
-                break
-            ready = self._note_value(step, started_s, value)
-            others = []
+                return []
+            following = None
             for each in ready:
                 if following is None and not each.body.is_async:
                     following = each
                 else:
-                    others.append(each)
-            if others:
-                # A thread of the pool has no context of its own: what waits gets the line's.
-                self._loop.call_soon_threadsafe(self._dispatch, others, context=self._context)
-        self._loop.call_soon_threadsafe(self._look_whether_over)
+                    left.append(each)
+            if following is None:
+                return left
+            if left:
+                self._workers.tell(self._dispatch, left)
+                left = []
+            step = following
+        return left
 
-    def _note_value(self, step: Step, started_s: float, value: Any) -> list[Step]:
-        self._trace(step, "ok", started_s, None)
+    def _note_value(self, step: Step, started_s: float, value: Any) -> tuple[list[Step], float]:
+        """Which nodes are ready now, and when it was."""
+        ended_s = self._clock.now()
         with self._lock:
+            if self._is_left:
+                return [], ended_s  # the result has been told
+            self._trace(step, "ok", started_s, ended_s, None)
             self._values[step.node.name] = value
             self._states[step.index] = _State.DONE
-            return self._ready(self._finished(step))
+            return self._ready(self._finished(step)), ended_s
 
-    def _note_failure(self, step: Step, started_s: float, error: Exception) -> None:
+    def _note_failure(self, step: Step, started_s: float, error: BaseException) -> None:
         told = failure(step.node.name, error)
-        self._trace(step, "failed", started_s, told)
+        self._trace(step, "failed", started_s, self._clock.now(), told)
         self.fail(told)
 
     def _trace(
-        self, step: Step, status: str, started_s: float, error: FarthingError | None
+        self,
+        step: Step,
+        status: str,
+        started_s: float,
+        ended_s: float,
+        error: FarthingError | None,
     ) -> None:
         self._traces.append(
             Trace(
                 node=step.node.name,
                 status=status,
                 started_s=started_s,
-                latency_s=self._clock.now() - started_s,
+                latency_s=ended_s - started_s,
                 error=error.code if error is not None else None,
             )
         )
@@ -305,7 +345,7 @@ def take_inputs(
     return taken
 
 
-def failure(node: str, error: Exception) -> FarthingError:
+def failure(node: str, error: BaseException) -> FarthingError:
     """What is told of a node that raised. An error of ours passes; another's text may be private."""
     if isinstance(error, FlowError):
         error.node = error.node or node
