@@ -31,6 +31,11 @@ PACKAGES = (
     "beautifulsoup4",
     "python-dotenv",
     "numpy",
+    "pyyaml",
+    "tenacity",
+    "tiktoken",
+    # Later ones refuse what its batches do.
+    "filelock<3.15",
 )
 #: Flows that run at once; the original waits most of the time.
 AT_ONCE = 6
@@ -46,7 +51,10 @@ def main() -> None:
     parser.add_argument("--raw", type=Path)
     parser.add_argument("--python")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     told = parser.parse_args()
+    if told.one:
+        _in_child(told.checkout, told.one[0], Path(told.one[1]))
     if told.inside:
         _record(told.checkout.resolve(), told.only, told.raw)
         return
@@ -86,7 +94,7 @@ def _installed(folder: Path, checkout: Path) -> str:
 def _record(checkout: Path, only: str, raw: Path | None) -> None:
     from tests.compat.flows import cases
 
-    import promptflow.batch  # noqa: F401 -- the forks below have it then
+    # The forks below have it then.
     import promptflow.executor.flow_executor  # noqa: F401
 
     recorded = json.loads(EXPECTED.read_text()) if EXPECTED.is_file() else {}
@@ -117,7 +125,10 @@ def _forked(root: Path, wanted: list[str], folder: Path) -> Iterator[tuple[str, 
             child = os.fork()
             if child == 0:
                 os.setsid()
-                _in_child(root, name, answer)
+                if name.endswith(".dag.yaml"):
+                    _in_child(root, name, answer)
+                # The original finds its home, in which prompties look for connections, when it is loaded.
+                os.execv(sys.executable, [sys.executable, __file__, str(root), "--one", name, str(answer)])
             running[child] = (name, answer)
         child, _ = os.wait()
         # The pool of a batch outlives it.
@@ -143,6 +154,26 @@ def _in_child(root: Path, name: str, answer: Path) -> None:
         os._exit(code)
 
 
+#: A keyring for machines without one: the original encrypts its connections with a key from there.
+_KEYRING = """
+from pathlib import Path
+from keyring.backend import KeyringBackend
+
+class Keyring(KeyringBackend):
+    priority = 1
+    file = Path(__file__).with_suffix(".key")
+
+    def get_password(self, service, username):
+        return self.file.read_text() if self.file.is_file() else None
+
+    def set_password(self, service, username, password):
+        self.file.write_text(password)
+
+    def delete_password(self, service, username):
+        self.file.unlink(missing_ok=True)
+"""
+
+
 class _Original:
     """One flow, run by the original."""
 
@@ -158,16 +189,22 @@ class _Original:
 
     def results(self) -> dict[str, Any]:
         """By what was asked: outputs, metrics, error and requests."""
-        from promptflow.core._connection_provider._connection_provider import ConnectionProvider
+        self._set_home()
         from promptflow.core._connection_provider._dict_connection_provider import (
             DictConnectionProvider,
+        )
+        from promptflow.core._connection_provider._http_connection_provider import (
+            HttpConnectionProvider,
         )
 
         with self.endpoint as endpoint:
             os.environ.update(self.cases.values_of(self.cases.ENVIRONMENT, endpoint.url))
-            self.connections = DictConnectionProvider(self._connections(endpoint.url))
-            ConnectionProvider._instance = self.connections
+            endpoint.connections = self._connections(endpoint.url)
+            self.connections = DictConnectionProvider(endpoint.connections)
+            # Processes that it starts itself have nothing but their environment.
+            os.environ[HttpConnectionProvider.ENDPOINT_KEY] = endpoint.url
             self._include()
+            self._store_connections(endpoint.connections)
             os.chdir(self.folder)
             made = {"single": self._single(self.case.file), "again": self._single(self.case.file)}
             made["batch"] = self._batch()
@@ -196,6 +233,27 @@ class _Original:
                 "secret_keys": list(secrets),
             }
         return made
+
+    def _set_home(self) -> None:
+        """A home for this flow alone."""
+        home = Path(tempfile.mkdtemp(dir=os.environ["HOME"]))
+        (home / "kept_key.py").write_text(_KEYRING)
+        sys.path.insert(0, str(home))
+        os.environ["PYTHONPATH"] = f"{home}:{os.environ['PYTHONPATH']}"
+        os.environ["PYTHON_KEYRING_BACKEND"] = "kept_key.Keyring"
+        os.environ["PF_HOME_DIRECTORY"] = str(home)
+
+    def _store_connections(self, connections: dict[str, Any]) -> None:
+        """Prompties look for them in the home and nowhere else."""
+        if self.case.kind == "dag":
+            return
+        from promptflow._sdk._pf_client import PFClient
+        from promptflow._sdk.entities import AzureOpenAIConnection
+
+        client = PFClient()
+        for name in self.cases.AZURE[:1]:
+            value = connections[name]["value"]
+            client.connections.create_or_update(AzureOpenAIConnection(name=name, **value))
 
     def _include(self) -> None:
         """What the command line does before it runs a flow."""

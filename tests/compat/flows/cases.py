@@ -43,6 +43,10 @@ ENVIRONMENT = {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
+#: A PNG of one pixel.
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 AZURE = ("open_ai_connection", "aoai_gpt4v_connection", "azure_openai", "your_open_ai_connection")
 #: By name: configs and secrets. {url}: of the endpoint.
 CUSTOM: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -134,6 +138,9 @@ def case(root: Path, name: str) -> Case:
     inputs = {key: value for key, value in own.items() if key in wanted or not wanted}
     row = {} if inputs or not rows else rows[0]
     made.single = {**{k: v for k, v in row.items() if k in wanted and k not in defaults}, **inputs}
+    for each in wanted:
+        if each not in defaults and each not in made.single:
+            made.single[each] = _made_up(declared.get(each))
     made.rows = rows[:LINES] or [dict(made.single) for _ in range(LINES)]
     # A row without columns is no row to the original.
     made.rows = [each or {"line": 0} for each in made.rows]
@@ -159,17 +166,34 @@ def seen(value: Any, root: Path, folder: Path) -> Any:
         if len(value) == 1 and (key := next(iter(value))).__class__ is str:
             if key.startswith("data:image/") and key.endswith(";path"):
                 return seen((folder / value[key]).read_bytes(), root, folder)
-        return {str(key): seen(each, root, folder) for key, each in value.items()}
+        # Clients of other versions fill a message up with other keys that say nothing.
+        is_message = value.get("role") == "assistant"
+        return {
+            str(key): seen(each, root, folder)
+            for key, each in value.items()
+            if not (is_message and each is None)
+        }
     if isinstance(value, list | tuple):
         return [seen(each, root, folder) for each in value]
     if isinstance(value, str):
         return value.replace(str(root), "ROOT")
+    if isinstance(value, float) and value != value:
+        return None  # JSON has no NaN; the original writes it all the same
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
 
 def requests(asked: list[tuple[str, Any]], root: Path) -> list[str]:
     """The multiset of requests, as sorted digests."""
-    return sorted(digest([path, seen(body, root, root)]) for path, body in asked)
+    return sorted(digest([path, _plain(seen(body, root, root))]) for path, body in asked)
+
+
+def _plain(value: Any) -> Any:
+    """A body in which 1.0 and 1 are one number, and a parameter that is null is none, as for its reader."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 # --- reading ---
@@ -186,6 +210,14 @@ def _sample(value: Any, folder: Path) -> dict[str, Any]:
     if isinstance(value, str) and value.startswith("${file:"):
         value = json.loads((folder / value[7:-1]).read_text(encoding="utf-8"))
     return value if isinstance(value, dict) else {}
+
+
+def _made_up(told: Any) -> Any:
+    """A value for an input that neither the flow nor its data has one for."""
+    kind = told.get("type", "string") if isinstance(told, dict) else "string"
+    picture = {"data:image/png;base64": PICTURE}
+    values = {"list": [], "object": {}, "int": 3, "double": 0.5, "bool": True, "image": picture}
+    return values.get(kind, "Some text.")
 
 
 def _init(sample: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -28,11 +28,13 @@ def digest(value: Any) -> str:
 class Endpoint:
     """Listens on loopback. asked: path and body of each request, in the order in which they came.
 
+    connections: by name, for the original's processes, which ask for them over HTTP.
     To whoever takes it for a proxy it refuses everything, so that nothing outside is reached.
     """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
+        self.connections: dict[str, Any] = {}
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +54,15 @@ class Endpoint:
             def refuse(self) -> None:
                 self.say(404, "text/plain", b"There is nothing here.")
 
-            do_GET = do_CONNECT = refuse
+            def do_GET(self) -> None:
+                parts = self.path.strip("/").split("/")
+                if parts[0] == "connections" and parts[-1] in endpoint.connections:
+                    wire = json.dumps(endpoint.connections[parts[-1]]).encode()
+                    self.say(200, "application/json", wire)
+                else:
+                    self.refuse()
+
+            do_CONNECT = refuse
 
             def say(self, status: int, kind: str, answer: bytes) -> None:
                 self.send_response(status)
