@@ -93,9 +93,17 @@ class Llm:
             )
         guard = Guard(self._new_token)
         is_chat = self._api == "chat"
+        template, is_text = self._template, False
+        if isinstance(rest.get("prompt"), str):
+            # The tool's own parameter of that name: a prompt that is handed in takes the template's place.
+            # What a prompt node has rendered is text; a user's braces in it must not be read again.
+            is_text = isinstance(rest["prompt"], PromptText)
+            template = guard.guarded({"prompt": rest["prompt"]}, exposed)["prompt"]
+            rest = {name: value for name, value in rest.items() if name != "prompt"}
         if is_chat and self._vendor == "AzureOpenAI":
             rest = chat_lists(rest)
-        text = render(self._template, guard.guarded(rest, exposed))
+        values = guard.guarded(rest, exposed)
+        text = template if is_text else render(template, values)
         if not is_chat:
             return completion_body(model, unguard(text, guard.tokens), given)
         messages = parse_chat(text, list(_pictures(rest)), detail=self._detail)

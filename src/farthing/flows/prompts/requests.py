@@ -7,7 +7,10 @@ The rules are those of prompt flow's tools (1.6.1), so that a flow's requests st
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
+
+import msgspec
 
 from farthing.core.errors import FlowError
 
@@ -20,6 +23,10 @@ _COMMON = (
 )  # fmt: skip
 _CHAT = (*_COMMON, "response_format", "functions", "function_call", "tools", "tool_choice", "seed")
 _COMPLETION = (*_COMMON, "suffix", "logprobs", "echo", "best_of")
+#: Parameters that are lists or mappings; in a flow's YAML they may be written as JSON text.
+_STRUCTURED = (
+    "stop", "functions", "function_call", "tools", "tool_choice", "response_format", "logit_bias",
+)  # fmt: skip
 #: Arguments of a vendor's client that are no part of a body.
 _CLIENT_ONLY = ("extra_headers", "extra_query", "extra_body", "timeout")
 
@@ -44,6 +51,7 @@ def chat_body(
     vendor: Vendor, model: str, messages: list[dict[str, Any]], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The body of a chat request. Raises RequestFormatError."""
+    given = _structured(given)
     body: dict[str, Any] = {
         "model": model,
         "messages": messages,
@@ -74,10 +82,10 @@ def chat_body(
         if given.get(name):
             body[name] = given[name]
     if given.get("seed") is not None:
-        body["seed"] = given["seed"]
+        body["seed"] = _whole(given, "seed", 0)
     for name in ("presence_penalty", "frequency_penalty"):
         if given.get(name) is not None:
-            body[name] = given[name]
+            body[name] = _number(given, name, 0.0)
     if given.get("user"):
         body["user"] = given["user"]
     return body
@@ -85,6 +93,7 @@ def chat_body(
 
 def completion_body(model: str, prompt: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a completion request. Raises RequestFormatError."""
+    given = _structured(given)
     body: dict[str, Any] = {
         "model": model,
         "prompt": prompt,
@@ -132,6 +141,17 @@ def prompty_body(
         _check_functions(body["functions"], "functions")
         body["function_call"] = _function_call(body.get("function_call"))
     return body
+
+
+def _structured(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, with JSON text made the list or mapping that it stands for; other text is kept."""
+    found = dict(given)
+    for name in _STRUCTURED:
+        value = found.get(name)
+        if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
+            with suppress(msgspec.DecodeError):
+                found[name] = msgspec.json.decode(value)
+    return found
 
 
 def _number(given: Mapping[str, Any], name: str, default: float) -> float:

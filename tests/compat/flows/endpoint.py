@@ -1,0 +1,177 @@
+"""A model server for proofs: its answers are digests of what it was asked, so equal answers mean equal prompts.
+
+It needs nothing but the standard library: the original's environment loads this file as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any
+
+_PATH = re.compile(r"/(chat/completions|completions|embeddings)(?:\?.*)?$")
+#: Of these prompts an answer that is no number, or no JSON, would be the end.
+_WANTS_NUMBER = re.compile(r"\bstars?\b|\bscore\b|\brating\b|\brate\b|1 to 5|integer", re.IGNORECASE)
+_WANTS_JSON = re.compile(r"json", re.IGNORECASE)
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of a JSON value, 16 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class Endpoint:
+    """Listens on loopback. asked: path and body of each request, in the order in which they came.
+
+    connections: by name, for the original's processes, which ask for them over HTTP.
+    To whoever takes it for a proxy it refuses everything, so that nothing outside is reached.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+        self.connections: dict[str, Any] = {}
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                text = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+                found = _PATH.search(self.path)
+                if found is None:
+                    self.refuse()
+                    return
+                body = json.loads(text)
+                endpoint.asked.append((found[1], body))
+                kind, answer = answer_to(found[1], body)
+                self.say(200, kind, answer)
+
+            def refuse(self) -> None:
+                self.say(404, "text/plain", b"There is nothing here.")
+
+            def do_GET(self) -> None:
+                parts = self.path.strip("/").split("/")
+                if parts[0] == "connections" and parts[-1] in endpoint.connections:
+                    wire = json.dumps(endpoint.connections[parts[-1]]).encode()
+                    self.say(200, "application/json", wire)
+                else:
+                    self.refuse()
+
+            do_CONNECT = refuse
+
+            def say(self, status: int, kind: str, answer: bytes) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        # A client that keeps its connection must not keep the server.
+        self._server.block_on_close = False
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+
+    def __enter__(self) -> Endpoint:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def answer_to(path: str, body: dict[str, Any]) -> tuple[str, bytes]:
+    """The content type and the answer to one request, the same each time."""
+    if path == "embeddings":
+        return "application/json", _embedding(body)
+    key = digest([body.get("model"), body.get("messages"), body.get("prompt")])
+    text = _text(key, body)
+    if body.get("stream"):
+        return "text/event-stream", _stream(path, key, text)
+    choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "logprobs": None}
+    if path == "completions":
+        choice["text"] = text
+    else:
+        choice["message"], choice["finish_reason"] = _message(key, text, body)
+    return "application/json", json.dumps(_envelope(path, key, [choice])).encode()
+
+
+def _embedding(body: dict[str, Any]) -> bytes:
+    texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
+    data = []
+    for index, text in enumerate(texts):
+        numbers = [int(each, 16) / 16 for each in digest(text)]
+        data.append({"object": "embedding", "index": index, "embedding": numbers})
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    whole = {"object": "list", "model": body.get("model"), "data": data, "usage": usage}
+    return json.dumps(whole).encode()
+
+
+def _text(key: str, body: dict[str, Any]) -> str:
+    prompt = json.dumps(body.get("messages") or body.get("prompt"))
+    number = 1 + int(key[0], 16) % 5
+    asks_json = (body.get("response_format") or {}).get("type") == "json_object"
+    if asks_json or _WANTS_JSON.search(prompt):
+        return json.dumps({"answer": key, "score": number, "category": key[:4], "name": key})
+    return str(number) if _WANTS_NUMBER.search(prompt) else key
+
+
+def _message(key: str, text: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    message: dict[str, Any] = {"role": "assistant", "content": text}
+    has_answer = any(each.get("role") in ("tool", "function") for each in body["messages"])
+    if has_answer or not (body.get("tools") or body.get("functions")):
+        return message, "stop"
+    message["content"] = None
+    if body.get("tools"):
+        call = _call(key, body["tools"][0]["function"])
+        message["tool_calls"] = [{"id": f"call_{key}", "type": "function", "function": call}]
+        return message, "tool_calls"
+    message["function_call"] = _call(key, body["functions"][0])
+    return message, "function_call"
+
+
+def _call(key: str, function: dict[str, Any]) -> dict[str, str]:
+    properties = function.get("parameters", {}).get("properties", {})
+    arguments = {name: (told.get("enum") or [key])[0] for name, told in properties.items()}
+    return {"name": function["name"], "arguments": json.dumps(arguments)}
+
+
+def _stream(path: str, key: str, text: str) -> bytes:
+    pieces = [text[: len(text) // 2], text[len(text) // 2 :]]
+    events = []
+    for piece in pieces:
+        choice: dict[str, Any] = {"index": 0, "finish_reason": None, "text": piece}
+        if path != "completions":
+            choice = {"index": 0, "finish_reason": None, "delta": {"content": piece}}
+        events.append(_envelope(path, key, [choice], is_piece=True))
+    last: dict[str, Any] = {"index": 0, "finish_reason": "stop", "delta": {}, "text": ""}
+    events.append(_envelope(path, key, [last], is_piece=True))
+    lines = [f"data: {json.dumps(each)}\n\n" for each in events]
+    return "".join([*lines, "data: [DONE]\n\n"]).encode()
+
+
+def _envelope(
+    path: str, key: str, choices: list[dict[str, Any]], *, is_piece: bool = False
+) -> dict[str, Any]:
+    kind = "text_completion" if path == "completions" else "chat.completion"
+    whole: dict[str, Any] = {"id": key, "created": 1, "model": "digest", "choices": choices}
+    whole["object"] = f"{kind}.chunk" if is_piece and path != "completions" else kind
+    if not is_piece:
+        whole["usage"] = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    return whole
