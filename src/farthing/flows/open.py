@@ -160,17 +160,26 @@ def _open_object(
     given: dict[str, Any],
 ) -> Runnable:
     # Each kind is imported when it is opened: a command that runs a graph pays for a graph.
-    given = {**given, "init": init, "is_streaming": is_streaming}
+    given = {**given, "is_streaming": is_streaming}
     if isinstance(source, Prompty) or (
         isinstance(source, Path) and source.suffix == promptyfile.SUFFIX
     ):
         from farthing.flows.prompty.flow import PromptyFlow
 
         given.pop("threads", None)  # it has no functions to run
-        return PromptyFlow(source, **given)
+        return PromptyFlow(source, init=init, **given)
+    from farthing.flows.python.flow import PythonFlow
+
+    if isinstance(source, PythonFlow):
+        if init:
+            raise FlowInputError(
+                f"The flow '{source.name}' is a function, which takes no init values.",
+                hint="Leave init away; give the values as inputs.",
+            )
+        return source.open(connections=connections, **given)
     from farthing.flows.flex.flow import FlexFlow
 
-    return FlexFlow(source, connections=connections, **given)
+    return FlexFlow(source, connections=connections, init=init, **given)
 
 
 def _no_variants(what: str) -> FlowInputError:
