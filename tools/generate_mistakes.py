@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tests.cli import test_bad_input as commands
+from tests.flows import test_mistakes as flows
 from tests.mistakes import PAGE
 from tests.server import test_bad_input as requests
 
@@ -34,6 +35,8 @@ def main() -> None:
         lines = asyncio.run(requests.lines(Path(folder)))
     with tempfile.TemporaryDirectory() as folder:
         lines += commands.lines(Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        lines += asyncio.run(flows.lines(Path(folder)))
     PAGE.write_text(HEAD + "\n".join(lines) + "\n", encoding="utf-8")
     print(f"{PAGE.relative_to(Path.cwd())}: {len(lines)} mistakes")
 

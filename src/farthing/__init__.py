@@ -6,11 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from farthing.core.errors import FarthingError
+    from farthing.flows.python.flow import flow
+    from farthing.flows.python.node import node
     from farthing.gateway.python import Client, Reply, Vectors, chat, embed, stream
 
 __version__ = "0.1.0"
 
-__all__ = ["Client", "FarthingError", "Reply", "Vectors", "chat", "embed", "stream"]
+__all__ = [
+    "Client",
+    "FarthingError",
+    "Reply",
+    "Vectors",
+    "chat",
+    "embed",
+    "flow",
+    "node",
+    "stream",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +31,14 @@ def __getattr__(name: str) -> Any:
         from farthing.core.errors import FarthingError
 
         return FarthingError
+    if name == "flow":
+        from farthing.flows.python.flow import flow
+
+        return flow
+    if name == "node":
+        from farthing.flows.python.node import node
+
+        return node
     if name in __all__:
         from farthing.gateway import python
 

@@ -155,17 +155,20 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         """The flow with another body of one node. Raises FlowFormatError."""
         choice = self.variants.get(node)
         if choice is None:
-            raise FlowFormatError(
+            span = next((each.span for each in self.nodes if each.name == node), NOWHERE)
+            raise wrong(
                 f"The node '{node}' of the flow '{self.name}' has no variants.",
                 hint=did_you_mean(node, list(self.variants)) or "See node_variants in its file.",
                 node=node,
+                span=span,
             )
         if variant not in choice.nodes:
-            raise FlowFormatError(
+            raise wrong(
                 f"The node '{node}' has no variant '{variant}'.",
                 hint=did_you_mean(variant, list(choice.nodes))
                 or f"It has: {', '.join(choice.nodes)}.",
                 node=node,
+                span=choice.nodes[choice.default].span,
             )
         nodes = tuple(choice.nodes[variant] if n.name == node else n for n in self.nodes)
         return checked(msgspec.structs.replace(self, nodes=nodes))
@@ -189,7 +192,8 @@ def checked(flow: Flow) -> Flow:
     inputs = {each.name for each in flow.inputs}
     for node in flow.nodes:
         for field, reference, span in node.references():
-            _check_reference(reference, nodes, inputs, f"The node '{node.name}'", field, span)
+            who = f"The node '{node.name}'"
+            _check_reference(reference, nodes, inputs, who, field, span, node.name)
             source = nodes.get(reference.node) if isinstance(reference, NodeReference) else None
             if source is not None and source.is_aggregation and not node.is_aggregation:
                 raise wrong(
@@ -243,6 +247,7 @@ def _check_reference(
     who: str,
     field: str,
     span: Span,
+    node: str | None = None,
 ) -> None:
     known = inputs if isinstance(reference, InputReference) else set(nodes)
     name = reference.name if isinstance(reference, InputReference) else reference.node
@@ -252,6 +257,7 @@ def _check_reference(
     raise wrong(
         f"{who} refers to the {what} '{name}', which the flow does not have.",
         hint=did_you_mean(name, sorted(known)) or f"It has: {', '.join(sorted(known)) or 'none'}.",
+        node=node,
         field=field,
         span=span,
     )

@@ -68,7 +68,7 @@ def open_flow(
         raise _no_variants(str(file))
     if kind == "prompty":
         return _open_object(file, connections, init, is_streaming, given)
-    set_environment(flexfile.load(file).environment, connections)
+    set_environment(flexfile.load(file).environment, connections, file)
     return _open_object(file, connections, init, is_streaming, given)
 
 
@@ -110,10 +110,12 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
     )
 
 
-def set_environment(environment: Mapping[str, str], connections: Connections) -> None:
+def set_environment(
+    environment: Mapping[str, str], connections: Connections, file: Path | None = None
+) -> None:
     """Set what a flow's file says of the environment; `${connection.key}` takes it from a connection.
 
-    Raises FlowFormatError, ConnectionMissingError.
+    file: for errors. Raises FlowFormatError, ConnectionMissingError.
     """
     for name, value in environment.items():
         found = _CONNECTION_VALUE.fullmatch(value)
@@ -125,8 +127,10 @@ def set_environment(environment: Mapping[str, str], connections: Connections) ->
         if told is None:
             raise FlowFormatError(
                 f"The environment variable {name} is '{value}', and '{found[1]}' has no '{found[2]}'.",
-                hint="Name a field of the connection, e.g. api_base.",
+                hint=did_you_mean(found[2], ("api_base", "api_key", "api_type", "api_version"))
+                or "Name a field of the connection, e.g. api_base.",
                 field=f"environment_variables.{name}",
+                path=str(file) if file is not None else None,
             )
         os.environ[name] = str(told)
 
@@ -144,7 +148,7 @@ def _open_dag(
                 f"The variant '{variant}' cannot be read.", hint="Write ${node.variant}."
             )
         flow = flow.with_variant(found[1], found[2])
-    set_environment(flow.environment, connections)
+    set_environment(flow.environment, connections, file)
     return DagFlow(flow, connections=connections, **given)
 
 
@@ -156,17 +160,26 @@ def _open_object(
     given: dict[str, Any],
 ) -> Runnable:
     # Each kind is imported when it is opened: a command that runs a graph pays for a graph.
-    given = {**given, "init": init, "is_streaming": is_streaming}
+    given = {**given, "is_streaming": is_streaming}
     if isinstance(source, Prompty) or (
         isinstance(source, Path) and source.suffix == promptyfile.SUFFIX
     ):
         from farthing.flows.prompty.flow import PromptyFlow
 
         given.pop("threads", None)  # it has no functions to run
-        return PromptyFlow(source, **given)
+        return PromptyFlow(source, init=init, **given)
+    from farthing.flows.python.flow import PythonFlow
+
+    if isinstance(source, PythonFlow):
+        if init:
+            raise FlowInputError(
+                f"The flow '{source.name}' is a function, which takes no init values.",
+                hint="Leave init away; give the values as inputs.",
+            )
+        return source.open(connections=connections, **given)
     from farthing.flows.flex.flow import FlexFlow
 
-    return FlexFlow(source, connections=connections, **given)
+    return FlexFlow(source, connections=connections, init=init, **given)
 
 
 def _no_variants(what: str) -> FlowInputError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,10 @@ def parse(text: str, path: str, *, first_line: int = 1) -> CommentedMap:
         found = _round_trip().load("\n" * (first_line - 1) + text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        # Of a key that comes twice both values are quoted, which may be anything.
+        problem = str(error.problem or "it cannot be read").partition(" with value ")[0]
         raise FlowFormatError(
-            f"This is not YAML: {error.problem or 'it cannot be read'}.",
+            f"This is not YAML: {problem}.",
             hint="Check the indentation, and quote texts that hold ': ' or '#'.",
             path=path,
             line=mark.line + 1 if mark else None,
@@ -135,8 +138,11 @@ class Table:
         """A text that must be there and not be empty."""
         value = self.text(key)
         if not value:
-            near = did_you_mean(key, [name for name in self if name != key])
-            raise self.wrong(f"has no {key}.", key, hint=near or hint)
+            # The other way round than elsewhere: what was written is looked for near what is known.
+            near = get_close_matches(key, [name for name in self if name != key], n=1)
+            if near:
+                raise self.wrong(f"has no {key}.", near[0], hint=f"Write {key} for '{near[0]}'.")
+            raise self.wrong(f"has no {key}.", key, hint=hint)
         return value
 
     def flag(self, key: str) -> bool:
