@@ -74,17 +74,17 @@ def main() -> None:
             "PF_DISABLE_TRACING": "true",
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        subprocess.run(command, env=environment, check=True, timeout=LIMIT_S)  # noqa: S603 -- our own words
+        subprocess.run(command, env=environment, check=True, timeout=LIMIT_S)
 
 
 def _installed(folder: Path, checkout: Path) -> str:
     """The interpreter of a new environment with the original."""
-    subprocess.run([sys.executable, "-m", "venv", folder / "original"], check=True)  # noqa: S603 -- our own words
+    subprocess.run([sys.executable, "-m", "venv", folder / "original"], check=True)
     python = str(folder / "original/bin/python")
     tools = checkout / "examples/tools/tool-package-quickstart"
     more = [str(tools)] if tools.is_dir() else []
     command = [python, "-m", "pip", "install", "--quiet", *PACKAGES, *more]
-    subprocess.run(command, check=True)  # noqa: S603 -- our own words
+    subprocess.run(command, check=True)
     return python
 
 
@@ -92,10 +92,10 @@ def _installed(folder: Path, checkout: Path) -> str:
 
 
 def _record(checkout: Path, only: str, raw: Path | None) -> None:
-    from tests.compat.flows import cases
-
     # The forks below have it then.
     import promptflow.executor.flow_executor  # noqa: F401
+
+    from tests.compat.flows import cases
 
     recorded = json.loads(EXPECTED.read_text()) if EXPECTED.is_file() else {}
     known = cases.names(checkout / "examples")
@@ -104,7 +104,7 @@ def _record(checkout: Path, only: str, raw: Path | None) -> None:
         root = cases.copied(checkout / "examples", Path(folder) / "examples").resolve()
         wanted = [name for name in known if only in name]
         for name, told in _forked(root, wanted, Path(folder)):
-            print(name, json.dumps(told, default=str)[:160], flush=True)  # noqa: T201 -- a tool
+            print(name, json.dumps(told, default=str)[:160], flush=True)
             if raw:
                 raw.mkdir(parents=True, exist_ok=True)
                 (raw / f"{name.replace('/', '+')}.json").write_text(json.dumps(told, indent=1))
@@ -128,7 +128,10 @@ def _forked(root: Path, wanted: list[str], folder: Path) -> Iterator[tuple[str, 
                 if name.endswith(".dag.yaml"):
                     _in_child(root, name, answer)
                 # The original finds its home, in which prompties look for connections, when it is loaded.
-                os.execv(sys.executable, [sys.executable, __file__, str(root), "--one", name, str(answer)])
+                os.execv(
+                    sys.executable,
+                    [sys.executable, __file__, str(root), "--one", name, str(answer)],
+                )
             running[child] = (name, answer)
         child, _ = os.wait()
         # The pool of a batch outlives it.
@@ -214,7 +217,12 @@ class _Original:
 
     def _connections(self, url: str) -> dict[str, Any]:
         module = "promptflow.connections"
-        value = {"api_key": "key", "api_base": url, "api_type": "azure", "api_version": "2024-02-01"}
+        value = {
+            "api_key": "key",
+            "api_base": url,
+            "api_type": "azure",
+            "api_version": "2024-02-01",
+        }
         made = {
             name: {"name": name, "type": "AzureOpenAIConnection", "module": module, "value": value}
             for name in self.cases.AZURE

@@ -44,9 +44,7 @@ ENVIRONMENT = {
     "no_proxy": "127.0.0.1,localhost",
 }
 #: A PNG of one pixel.
-PICTURE = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
+PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 AZURE = ("open_ai_connection", "aoai_gpt4v_connection", "azure_openai", "your_open_ai_connection")
 #: By name: configs and secrets. {url}: of the endpoint.
 CUSTOM: dict[str, tuple[dict[str, str], dict[str, str]]] = {

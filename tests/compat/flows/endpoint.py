@@ -15,7 +15,9 @@ from typing import Any
 
 _PATH = re.compile(r"/(chat/completions|completions|embeddings)(?:\?.*)?$")
 #: Of these prompts an answer that is no number, or no JSON, would be the end.
-_WANTS_NUMBER = re.compile(r"\bstars?\b|\bscore\b|\brating\b|\brate\b|1 to 5|integer", re.IGNORECASE)
+_WANTS_NUMBER = re.compile(
+    r"\bstars?\b|\bscore\b|\brating\b|\brate\b|1 to 5|integer", re.IGNORECASE
+)
 _WANTS_JSON = re.compile(r"json", re.IGNORECASE)
 
 
