@@ -69,7 +69,7 @@ def main():
     client = PFClient()
     connection = OpenAIConnection(name="mock", api_key="sk-mock", base_url=url)
     client.connections.create_or_update(connection)
-    run = client.run(flow=flow, data=data, connections={"ask": {"connection": "mock"}})
+    run = client.run(flow=flow, data=data)
     assert run.status == "Completed", run.status
 
 if __name__ == "__main__":
@@ -156,15 +156,16 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, "HOME": str(folder)}
 
 
-def promptflow_run(
-    python: str, folder: Path, flow: Path, data: Path, mock: int, *, core: int
-) -> Measured:
+def promptflow_run(python: str, folder: Path, data: Path, mock: int, *, core: int) -> Measured:
     """prompt flow's run of a batch, from its start to its end. Raises CalledProcessError."""
     script = folder / "promptflow_run.py"
     script.write_text(_PROMPTFLOW)
     home = folder / "promptflow-home"
     home.mkdir(exist_ok=True)
-    command = [python, str(script), str(flow), str(data), f"http://127.0.0.1:{mock}/v1"]
+    theirs = write_flow(folder / "promptflow-flow", with_model=True)
+    graph = theirs / "flow.dag.yaml"
+    graph.write_text(graph.read_text().replace("provider: OpenAI", "connection: mock"))
+    command = [python, str(script), str(theirs), str(data), f"http://127.0.0.1:{mock}/v1"]
     return measured(["env", f"HOME={home}", *command], folder, core=core)
 
 

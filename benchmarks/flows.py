@@ -3,7 +3,8 @@
 Commands run on one core; `_gateway/mock.c`, a model without latency over HTTP, has the other. CPU seconds are
 user and system, of the whole command. A batch runs by `farthing flow run` with everything booked; its lines
 per second are from the run's own times. Medians of `--rounds`. prompt flow runs the same flow and the same
-model where `--promptflow PYTHON` names an interpreter that has it (`pip install promptflow`).
+model where `--promptflow PYTHON` names an interpreter that has it (`pip install promptflow promptflow-tools
+keyrings.alt`); its time is from the start of its process to the end, since its runs tell no other.
 Needs gcc.
 """
 
@@ -154,7 +155,7 @@ def beside(report: Report, folder: Path, mock_port: int, python: str) -> None:
     """prompt flow on the same batch of a model's flow, once, on the same core."""
     few = folder / "few.jsonl"
     try:
-        run = promptflow_run(python, folder, folder / "model", few, mock_port, core=GATEWAY_CORE)
+        run = promptflow_run(python, folder, few, mock_port, core=GATEWAY_CORE)
     except subprocess.SubprocessError as why:
         report.note(f"prompt flow did not run: {type(why).__name__}.")
         return
