@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,15 @@ def write(document: CommentedMap, path: Path) -> None:
     with beside.open("w", encoding="utf-8") as file:
         _round_trip().dump(document, file)
     beside.replace(path)
+
+
+def text_of(document: CommentedMap, *, has_indented_lists: bool = False) -> str:
+    """A document as it is written."""
+    writer, file = _round_trip(), StringIO()
+    if has_indented_lists:
+        writer.indent(mapping=2, sequence=4, offset=2)
+    writer.dump(document, file)
+    return file.getvalue()
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowFormatError, FlowInputError
 from farthing.flows.batch.metrics import collecting, log_metric
+from farthing.flows.cache import NodeCache
 from farthing.flows.code.nodes import python_body
 from farthing.flows.connections.connections import Connections
 from farthing.flows.dag.includes import located
@@ -33,9 +34,14 @@ class DagFlow:
         clock: Clock,
         threads: int = THREADS,
         line_timeout_s: float = LINE_TIMEOUT_S,
+        cache: NodeCache | None = None,
     ) -> None:
-        """Imports the flow's functions. Raises FlowFormatError, ConnectionMissingError."""
+        """Imports the flow's functions. cache: for nodes with `enable_cache`; without it none is cached.
+
+        Raises FlowFormatError, ConnectionMissingError.
+        """
         self.flow = flow
+        self._cache = cache
         self._models = models
         self._connections = connections
         self._clock = clock
@@ -87,7 +93,8 @@ class DagFlow:
             "python": lambda each: python_body(self.flow, each, self._connections),
             "custom_llm": lambda each: python_body(self.flow, each, self._connections),
         }
-        return makers[node.kind](node)
+        body = makers[node.kind](node)
+        return body if self._cache is None else self._cache.wrap(self.flow, node, body)
 
     def _llm(self, node: Node) -> Body:
         vendor: Vendor = "AzureOpenAI"
