@@ -138,6 +138,7 @@ def set_environment(
 def _open_dag(
     file: Path, connections: Connections, variant: str | None, given: dict[str, Any]
 ) -> Runnable:
+    from farthing.flows.cache import NodeCache
     from farthing.flows.dag.flow import DagFlow
 
     flow = dag.load(file)
@@ -149,7 +150,7 @@ def _open_dag(
             )
         flow = flow.with_variant(found[1], found[2])
     set_environment(flow.environment, connections, file)
-    return DagFlow(flow, connections=connections, **given)
+    return DagFlow(flow, connections=connections, cache=NodeCache(), **given)
 
 
 def _open_object(

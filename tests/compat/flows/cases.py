@@ -136,7 +136,7 @@ def case(root: Path, name: str) -> Case:
     inputs = {key: value for key, value in own.items() if key in wanted or not wanted}
     row = {} if inputs or not rows else rows[0]
     made.single = {**{k: v for k, v in row.items() if k in wanted and k not in defaults}, **inputs}
-    for each in wanted:
+    for each in declared:
         if each not in defaults and each not in made.single:
             made.single[each] = _made_up(declared.get(each))
     made.rows = rows[:LINES] or [dict(made.single) for _ in range(LINES)]
@@ -188,7 +188,12 @@ def requests(asked: list[tuple[str, Any]], root: Path) -> list[str]:
 def _plain(value: Any) -> Any:
     """A body in which 1.0 and 1 are one number, and a parameter that is null is none, as for its reader."""
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items() if each is not None}
+        # How an embedding's numbers travel is the client's own affair.
+        return {
+            key: _plain(each)
+            for key, each in value.items()
+            if each is not None and key != "encoding_format"
+        }
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value

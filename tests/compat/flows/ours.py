@@ -150,6 +150,8 @@ def error_of(error: FarthingError | None) -> str | None:
     """The class of what the user's code raised, else that it was refused."""
     if error is None:
         return None
+    if type(error.__cause__).__module__.startswith("farthing"):
+        return "refused"
     return getattr(error, "cause", "") or "refused"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from farthing.flows.code.tool import ToolProvider, is_node, marked_functions
 
 #: Modules of our own name, so that two flows may each have a `tools.py`.
 _PREFIX = "farthing_flow_"
+#: Where Python says that it found a module: true of this machine alone.
+_PLACE = re.compile(r" \((?:/|[A-Za-z]:\\).*\)$")
 _MODULES = FlowModules(_PREFIX)
 
 
@@ -60,7 +63,7 @@ def load_module(folder: Path, path: str) -> ModuleType:
     except Exception as error:  # border: the user's module
         del sys.modules[name]
         raise FlowFormatError(
-            f"Importing it failed with {type(error).__name__}: {error}",
+            f"Importing it failed with {type(error).__name__}: {_PLACE.sub('', str(error))}",
             path=str(file),
             line=_line(error, file),
         ) from error
