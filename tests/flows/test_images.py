@@ -109,3 +109,11 @@ def test_an_image_survives_being_sent_to_another_process() -> None:
     image = Image(PNG, "image/gif", "https://x.example")
     again = pickle.loads(pickle.dumps(image))
     assert (again, again.mime_type, again.url) == (image, "image/gif", "https://x.example")
+
+
+def test_an_image_in_a_default_is_read_as_a_given_one_is(folder: Path) -> None:
+    picture = {"data:image/png;base64": base64.b64encode(PNG).decode()}
+    asked = Input(name="question", kind="list", default=[picture, "What?"], has_default=True)
+    taken = load_inputs(Flow(name="f", folder=folder, inputs=(asked,)), {})
+    assert isinstance(taken["question"][0], Image)
+    assert taken["question"][1] == "What?"

@@ -128,12 +128,13 @@ def load_inputs(
 ) -> dict[str, Any]:
     """The inputs of a line with their images read, those of the types image, list and object.
 
-    folder: of the data file; the flow's by default. Raises FlowInputError.
+    A default with images counts as given. folder: of the data file; the flow's by default. Raises
+    FlowInputError.
     """
     at = folder or flow.folder
     taken = dict(inputs)
     for each in flow.inputs:
-        value = taken.get(each.name)
+        value = taken.get(each.name, each.default)
         if value is None:
             continue
         if each.kind == "image":
