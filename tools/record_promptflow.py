@@ -6,6 +6,9 @@ CHECKOUT: of microsoft/promptflow. The original is installed into an environment
 folder, unless --python names an interpreter that has it. Nothing outside loopback is asked by the flows.
 """
 
+# The original is in an environment of its own, where no checker looks.
+# mypy: disable-error-code="import-not-found"
+
 from __future__ import annotations
 
 import argparse
@@ -117,7 +120,8 @@ def _forked(root: Path, wanted: list[str], folder: Path) -> Iterator[tuple[str, 
     """Each flow in a process of its own: its modules and variables are nobody else's."""
     from tests.compat.flows.endpoint import digest
 
-    waiting, running = list(reversed(wanted)), {}
+    waiting = list(reversed(wanted))
+    running: dict[int, tuple[str, Path]] = {}
     while waiting or running:
         while waiting and len(running) < AT_ONCE:
             name = waiting.pop()
@@ -144,7 +148,7 @@ def _forked(root: Path, wanted: list[str], folder: Path) -> Iterator[tuple[str, 
 def _in_child(root: Path, name: str, answer: Path) -> None:
     code = 1
     try:
-        with open(os.devnull, "w") as nowhere:
+        with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 1)
             if not os.environ.get("RECORD_NOISE"):
                 os.dup2(nowhere.fileno(), 2)
@@ -300,14 +304,14 @@ class _Original:
             )
         except Exception as error:
             return self._told({"error": _error_of(error), "trace": traceback.format_exc()[-1500:]})
-        error = line.run_info.error
+        failure = line.run_info.error
         told = {
-            "outputs": None if error else self.cases.seen(line.output, self.root, self.folder),
+            "outputs": None if failure else self.cases.seen(line.output, self.root, self.folder),
             "metrics": self.cases.seen(line.run_info.metrics or {}, self.root, self.folder),
-            "error": _class_of(error) if error else None,
+            "error": _class_of(failure) if failure else None,
         }
-        if error:
-            told["trace"] = json.dumps(error, default=str)[:3000]
+        if failure:
+            told["trace"] = json.dumps(failure, default=str)[:3000]
         return self._told(told)
 
     def _defaults(self, file: Path) -> dict[str, Any]:
@@ -362,17 +366,22 @@ class _Original:
 
 def _error_of(error: BaseException) -> str:
     """The class of what the user's code raised, else where it was refused."""
-    from promptflow._core._errors import ToolExecutionError  # type: ignore[import-not-found]
+    from promptflow._core._errors import ToolExecutionError
 
     if isinstance(error, ToolExecutionError) and error.inner_exception is not None:
         return type(error.inner_exception).__name__
     return "refused"
 
 
+#: Its own errors that it reports as if a flow's code had raised them.
+_OWN_ERRORS = ("InvalidOutputKeyError", "LLMError", "UnknownConnectionType")
+
+
 def _class_of(error: dict[str, Any]) -> str:
     for each in error.get("additionalInfo") or []:
         if each.get("type") in ("ToolExecutionErrorDetails", "FlexFlowExecutionErrorDetails"):
-            return str(each["info"]["type"])
+            name = str(each["info"]["type"])
+            return "refused" if name in _OWN_ERRORS else name
     return "refused"
 
 

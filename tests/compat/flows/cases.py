@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import csv
 import json
-import os
+import math
 import shutil
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -161,9 +161,9 @@ def seen(value: Any, root: Path, folder: Path) -> Any:
     if isinstance(value, bytes):
         return f"image {sha256(value).hexdigest()[:16]}"
     if isinstance(value, dict):
-        if len(value) == 1 and (key := next(iter(value))).__class__ is str:
-            if key.startswith("data:image/") and key.endswith(";path"):
-                return seen((folder / value[key]).read_bytes(), root, folder)
+        key = next(iter(value), "")
+        if len(value) == 1 and _is_path_of_image(key):
+            return seen((folder / value[key]).read_bytes(), root, folder)
         # Clients of other versions fill a message up with other keys that say nothing.
         is_message = value.get("role") == "assistant"
         return {
@@ -175,7 +175,7 @@ def seen(value: Any, root: Path, folder: Path) -> Any:
         return [seen(each, root, folder) for each in value]
     if isinstance(value, str):
         return value.replace(str(root), "ROOT")
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and math.isnan(value):
         return None  # JSON has no NaN; the original writes it all the same
     return value if value is None or isinstance(value, bool | int | float) else str(value)
 
@@ -256,6 +256,7 @@ def _rows(folder: Path, wanted: set[str]) -> list[dict[str, Any]]:
     for file in files:
         if not file.is_file() or file.suffix not in (".jsonl", ".json", ".csv"):
             continue
+        rows: Any
         try:
             text = file.read_text(encoding="utf-8-sig")
             if file.suffix == ".csv":
@@ -266,20 +267,23 @@ def _rows(folder: Path, wanted: set[str]) -> list[dict[str, Any]]:
                 rows = [json.loads(line) for line in text.splitlines() if line.strip()]
         except ValueError:
             continue
-        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
-            if wanted <= set(rows[0]):
-                return [_placed(row, file.parent) for row in rows[:LINES]]
+        is_table = isinstance(rows, list) and bool(rows) and isinstance(rows[0], dict)
+        if is_table and wanted <= set(rows[0]):
+            return [_placed(row, file.parent) for row in rows[:LINES]]
     return []
 
 
 def _placed(value: Any, folder: Path) -> Any:
     if isinstance(value, dict):
         return {
-            key: os.path.join(folder, each) if key.startswith("data:image/") and key.endswith(";path")
-            else _placed(each, folder)
+            key: str(folder / each) if _is_path_of_image(key) else _placed(each, folder)
             for key, each in value.items()
-        }  # fmt: skip
+        }
     return [_placed(each, folder) for each in value] if isinstance(value, list) else value
+
+
+def _is_path_of_image(key: object) -> bool:
+    return isinstance(key, str) and key.startswith("data:image/") and key.endswith(";path")
 
 
 def _run_mapping(file: Path) -> dict[str, str]:
@@ -301,7 +305,8 @@ def digests(told: dict[str, Any]) -> dict[str, Any]:
     """What is kept of a flow's results. Parts that differ from run to run are kept as `changing`."""
     if "load" in told:
         return {"load": told["load"]}
-    again, kept = told.get("again", {}), {}
+    again = told.get("again", {})
+    kept: dict[str, Any] = {}
     changing = {part for part in COMPARED if again and again.get(part) != told["single"].get(part)}
     for asked, result in told.items():
         if asked == "again":
@@ -309,10 +314,12 @@ def digests(told: dict[str, Any]) -> dict[str, Any]:
         kept[asked] = {}
         for part in COMPARED:
             if part in result:
-                value = result[part]
+                # A metric is a number: 1 and 1.0 are one.
+                value = _plain(result[part]) if part == "metrics" else result[part]
                 is_plain = part in ("error", "completed", "failed")
                 kept[asked][part] = (
                     "changing" if part in changing else value if is_plain else digest(value)
                 )
-        kept[asked]["calls"] = len(result["requests"])
+        is_counted = "requests" not in changing
+        kept[asked]["calls"] = len(result["requests"]) if is_counted else "changing"
     return kept

@@ -136,7 +136,7 @@ def _text(key: str, body: dict[str, Any]) -> str:
 
 def _message(key: str, text: str, body: dict[str, Any]) -> tuple[dict[str, Any], str]:
     message: dict[str, Any] = {"role": "assistant", "content": text}
-    has_answer = any(each.get("role") in ("tool", "function") for each in body["messages"])
+    has_answer = body["messages"][-1].get("role") in ("tool", "function")
     if has_answer or not (body.get("tools") or body.get("functions")):
         return message, "stop"
     message["content"] = None

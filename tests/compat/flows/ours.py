@@ -80,15 +80,15 @@ class Ours:
             outputs = {name: await whole(value) for name, value in tried.line.outputs.items()}
         finally:
             await flow.aclose()
-        error = tried.line.error
+        failure = tried.line.error
         bare = tried.line.is_bare and set(outputs) == {"output"}
         value: Any = outputs["output"] if bare else outputs
         told = {
-            "outputs": None if error else cases.seen(value, self.root, self.folder),
+            "outputs": None if failure else cases.seen(value, self.root, self.folder),
             "metrics": cases.seen(dict(tried.behind.metrics), self.root, self.folder),
-            "error": error_of(error),
+            "error": error_of(failure),
         }
-        return self._told({**told, "trace": _trace(error)} if error else told)
+        return self._told({**told, "trace": _trace(failure)} if failure else told)
 
     async def _batch(self) -> dict[str, Any]:
         self.endpoint.asked.clear()
@@ -150,9 +150,9 @@ def error_of(error: FarthingError | None) -> str | None:
     """The class of what the user's code raised, else that it was refused."""
     if error is None:
         return None
-    if type(error.__cause__).__module__.startswith("farthing"):
-        return "refused"
-    return getattr(error, "cause", "") or "refused"
+    cause = getattr(error, "cause", "")
+    # A reference that leads nowhere is no error of the user's code.
+    return "refused" if cause in ("", "PathError") else cause
 
 
 def _trace(error: BaseException | None) -> str:

@@ -72,8 +72,9 @@ async def test_an_example_does_what_it_did(name: str, root: Path, tmp_path: Path
     _keep(name, {**told, "findings": found})
     made, expected = cases.digests(told), EXPECTED["flows"][name]
     excused = DIFFERENCES.get(name, {})
-    if "flow" in excused:
-        pytest.xfail(excused["flow"])
+    has_run = expected.get("single", {}).get("error") is None
+    if has_run and any(each.startswith("package:") for each in found):
+        pytest.skip("It imports packages that are not here; see FARTHING_TEST_PROMPTFLOW_PACKAGES.")
     differing = {
         f"{asked}.{part}"
         for asked, parts in expected.items()
@@ -81,6 +82,8 @@ async def test_an_example_does_what_it_did(name: str, root: Path, tmp_path: Path
         if value != "changing" and made.get(asked, {}).get(part) != value
     }
     assert differing == set(excused)
+    if has_run:
+        assert found == []
 
 
 def _keep(name: str, told: dict[str, Any]) -> None:
