@@ -31,6 +31,7 @@ FAULTS = {str(status): f"status_{status}" for status in STATUSES} | {
     "reset": "reset_mid_body@middle",
     "failing": "error_in_stream@middle",
     "early": "early_end@middle",
+    "silent": "black_hole",
 }
 
 _REGIONS = {"openai": "openai", "azure": "azure", "anthropic": "anthropic", "google": "google"}

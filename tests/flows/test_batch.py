@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from farthing.base.clock import FakeClock, SystemClock
 from farthing.core.errors import ConflictError, FlowInputError, NotFoundError, StorageError
 from farthing.flows.batch.batch import TIMED_OUT, Batch, Progress, default_name
-from farthing.flows.batch.records import Cost, Definition, End, Line, Run, as_json
+from farthing.flows.batch.records import Definition, End, Line, Run, as_json
 from farthing.flows.batch.runfolder import export
 from farthing.flows.batch.runs import Runs
 from farthing.flows.engine.engine import Engine
@@ -351,8 +351,8 @@ async def test_who_has_lost_its_run_keeps_nothing_more(url: str, tmp_path: Path)
         await other.take("r", needs_values=False)
         line = Line(number=0, status="completed", inputs="{}", outputs="{}")
         with pytest.raises(ConflictError, match="Another process has taken"):
-            await one.add(run.id, [line], Cost())
-        await other.add(run.id, [line], Cost())
+            await one.add(run.id, [line], Spent())
+        await other.add(run.id, [line], Spent())
         assert (await other.find("r")).completed == 1
 
 

@@ -13,7 +13,7 @@ from farthing.flows.cache import NodeCache
 from farthing.flows.connections.connections import Connections
 from farthing.flows.dag import format as dag
 from farthing.flows.dag.flow import DagFlow
-from farthing.flows.models import Models
+from farthing.flows.models import GatewayModels, Models
 from tests.gateway.world import LOCAL, world
 
 FLOW = """
@@ -36,7 +36,7 @@ CODE = (
 async def models(tmp_path: Path) -> AsyncIterator[Models]:
     (tmp_path / "data").mkdir()
     async with world(tmp_path / "data", {"a": []}) as it:
-        yield Models(it.gateway, LOCAL)
+        yield GatewayModels(it.gateway, LOCAL)
 
 
 async def outputs(

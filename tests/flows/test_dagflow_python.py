@@ -11,7 +11,7 @@ from farthing.flows.batch.metrics import collecting
 from farthing.flows.connections.connections import AzureOpenAIConnection, Connections
 from farthing.flows.dag import format as dag
 from farthing.flows.dag.flow import DagFlow
-from farthing.flows.models import Models
+from farthing.flows.models import GatewayModels
 from farthing.gateway.client import open_gateway
 
 FLOW = """
@@ -72,7 +72,7 @@ async def test_a_flow_of_all_kinds_of_nodes_runs_as_it_is(tmp_path: Path) -> Non
     given = {"open_ai_connection": AzureOpenAIConnection("https://a.example", "k")}
     connections = Connections(tmp_path, environ={}, given=given)
     async with open_gateway(settings, environ={}) as gateway:
-        models = Models(gateway, Caller(key_id="local", name="test", is_local=True))
+        models = GatewayModels(gateway, Caller(key_id="local", name="test", is_local=True))
         flow = DagFlow(
             dag.load(tmp_path), models=models, connections=connections, clock=SystemClock()
         )

@@ -16,14 +16,14 @@ import pytest
 from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, NodeFailedError
 from farthing.flows.flex.flow import FlexFlow
-from farthing.flows.models import Models
+from farthing.flows.models import GatewayModels
 from tests.flows.test_prompty import BODY, FRONT, STREAM
 from tests.gateway.world import DONE, LOCAL, World, whole, world
 
 
 @asynccontextmanager
 async def opened(source: Any, it: World, **more: Any) -> AsyncIterator[FlexFlow]:
-    flow = FlexFlow(source, models=Models(it.gateway, LOCAL), clock=SystemClock(), **more)
+    flow = FlexFlow(source, models=GatewayModels(it.gateway, LOCAL), clock=SystemClock(), **more)
     try:
         yield flow
     finally:

@@ -16,7 +16,7 @@ from farthing.flows.connections.connections import (
     Connections,
     OpenAIConnection,
 )
-from farthing.flows.models import Models
+from farthing.flows.models import GatewayModels, Models
 from farthing.flows.open import open_flow
 from tests.flows.broken_flows import PROJECT, TABLE, Slip, broken
 from tests.gateway.world import LOCAL, world
@@ -33,7 +33,7 @@ _GIVEN = {
 async def models(tmp_path: Path) -> AsyncIterator[Models]:
     (tmp_path / "data").mkdir()
     async with world(tmp_path / "data", {"a": []}) as it:
-        yield Models(it.gateway, LOCAL)
+        yield GatewayModels(it.gateway, LOCAL)
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ async def lines(folder: Path) -> list[str]:
     written = []
     (folder / "data").mkdir()
     async with world(folder / "data", {"a": []}) as it:
-        models = Models(it.gateway, LOCAL)
+        models = GatewayModels(it.gateway, LOCAL)
         for number, slip in enumerate(TABLE):
             here = folder / str(number)
             here.mkdir()

@@ -1,22 +1,19 @@
-"""Prompt flow's tools for models, called from Python code: what is sent where, and what comes back."""
+"""Prompt flow's tools for models, called from Python code: what is asked of the gateway, and what comes back."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
-import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from farthing.core.errors import (
-    FlowError,
-    UpstreamAuthError,
-    UpstreamRejectedError,
-    UpstreamUnreachableError,
-)
+from farthing.base.clock import SystemClock
+from farthing.core.errors import FlowError, UnknownModelError, UpstreamRejectedError
 from farthing.flows import shim
 from farthing.flows.code.packages import package_tool
 from farthing.flows.connections.connections import (
@@ -25,59 +22,37 @@ from farthing.flows.connections.connections import (
     SerpConnection,
     ServerlessConnection,
 )
+from farthing.flows.engine import ambient
+from farthing.flows.models import GatewayModels, Spent
 from farthing.flows.prompts.images import Image
+from tests.gateway.world import DONE, LOCAL, Step, World, chunk, usage_chunk, whole, world
+
+AZURE = AzureOpenAIConnection("https://no.example", "k")
+OPENAI = OpenAIConnection("k", organization="o")
+PROMPT = "system:\nbe brief\nuser:\n{{question}}\n{% for x in items %}{{x}}{% endfor %}"
 
 
-class Endpoint:
-    """A server that answers with what it is told, and keeps what it was asked."""
+class Line:
+    """A line under way: calls something as the function of a node is called."""
 
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, str], Any]] = []
-        self.statuses: list[int] = []
-        endpoint = self
+    def __init__(self, it: World) -> None:
+        self.spent = Spent()
+        self._it = it
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                endpoint.asked.append((self.path, dict(self.headers), body))
-                status = endpoint.statuses.pop(0) if endpoint.statuses else 200
-                answer = endpoint.answer(self.path, body) if status == 200 else b"secret words"
-                self.send_response(status)
-                self.send_header("Retry-After", "0")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+    async def call(self, function: Callable[[], Any]) -> Any:
+        with ambient.line(GatewayModels(self._it.gateway, LOCAL), self.spent, SystemClock()):
+            return await asyncio.to_thread(function)
 
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def answer(self, path: str, body: Any) -> bytes:
-        if "embeddings" in path:
-            return json.dumps({"data": [{"embedding": [0.5, 1.0]}]}).encode()
-        if body.get("stream"):
-            pieces = [{"choices": [{"delta": {"content": each}}]} for each in ("he", "llo")]
-            pieces.append({"choices": []})
-            lines = [f"data: {json.dumps(each)}\n\n" for each in pieces]
-            return "".join([*lines, "data: [DONE]\n\n"]).encode()
-        choice = {"message": {"role": "assistant", "content": "hello"}, "text": "on and on"}
-        return json.dumps({"choices": [choice]}).encode()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
+    def sent(self, number: int = 0) -> dict[str, Any]:
+        body: dict[str, Any] = msgspec.json.decode(self._it.provider.attempts[number].body)
+        return body
 
 
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    made = Endpoint()
-    yield made
-    made.close()
+@asynccontextmanager
+async def line(folder: Path, *answers: Exception | list[Step], **more: Any) -> AsyncIterator[Line]:
+    """The model `m` gives these answers."""
+    async with world(folder, {"a": list(answers)}, **more) as it:
+        yield Line(it)
 
 
 def tools(name: str) -> Any:
@@ -85,76 +60,94 @@ def tools(name: str) -> Any:
         return importlib.import_module(f"promptflow.tools.{name}")
 
 
-PROMPT = "system:\nbe brief\nuser:\n{{question}}\n{% for x in items %}{{x}}{% endfor %}"
+async def test_a_chat_of_azure_has_its_rules_and_its_cost_is_the_lines(tmp_path: Path) -> None:
+    async with line(tmp_path, [whole("hello")]) as it:
+        chat = tools("aoai").chat
+        said = await it.call(
+            lambda: chat(AZURE, PROMPT, "m", temperature=0.5, question="why?", items=["a", "b"])
+        )
+        assert said == "hello"
+        assert it.sent() == {
+            "model": "remote-x",
+            "messages": [
+                {"role": "system", "content": "be brief"},
+                {"role": "user", "content": "why?\nab"},
+            ],
+            "temperature": 0.5,
+            "top_p": 1.0,
+            "n": 1,
+            "stream": False,
+        }
+        assert (it.spent.calls, it.spent.nanodollars) == (1, 20_000)
 
 
-def test_a_chat_goes_to_the_deployment_of_an_azure_connection(endpoint: Endpoint) -> None:
-    connection = AzureOpenAIConnection(endpoint.url + "/", "k", api_version="2030-01-01")
-    said = tools("aoai").chat(
-        connection, PROMPT, "my model", temperature=0.5, question="why?", items=["a", "b"]
-    )
-    assert said == "hello"
-    path, headers, body = endpoint.asked[0]
-    assert path == "/openai/deployments/my%20model/chat/completions?api-version=2030-01-01"
-    assert headers["api-key"] == "k"
-    assert body == {
-        "model": "my model",
-        "messages": [
-            {"role": "system", "content": "be brief"},
-            {"role": "user", "content": "why?\nab"},
-        ],
-        "temperature": 0.5,
-        "top_p": 1.0,
-        "n": 1,
-        "stream": False,
-    }
-
-
-def test_a_chat_with_an_openai_connection_has_its_rules(endpoint: Endpoint) -> None:
-    connection = OpenAIConnection("k", organization="o", base_url=endpoint.url + "/v1")
+async def test_a_chat_of_openai_with_functions_gives_the_message(tmp_path: Path) -> None:
     function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
-    said = tools("openai").chat(
-        connection=connection, prompt=PROMPT, model="m", question="?", functions=[function]
-    )
-    assert said == {"role": "assistant", "content": "hello"}
-    path, headers, body = endpoint.asked[0]
-    assert path == "/v1/chat/completions"
-    assert (headers["Authorization"], headers["OpenAI-Organization"]) == ("Bearer k", "o")
-    assert "n" not in body
+    async with line(tmp_path, [whole("hello")]) as it:
+        chat = tools("openai").chat
+        said = await it.call(
+            lambda: chat(
+                connection=OPENAI, prompt=PROMPT, model="m", question="?", functions=[function]
+            )
+        )
+        assert said["content"] == "hello"
+        assert "n" not in it.sent()
 
 
-def test_a_stream_gives_the_text_piece_by_piece(endpoint: Endpoint) -> None:
-    connection = OpenAIConnection("k", base_url=endpoint.url)
-    provider = tools("openai").OpenAI(connection)
-    assert list(provider.chat(PROMPT, "m", question="?", stream=True)) == ["he", "llo"]
+async def test_a_stream_gives_the_text_piece_by_piece(tmp_path: Path) -> None:
+    pieces: list[Step] = [
+        chunk({"content": "he"}), chunk({"content": "llo"}), chunk(finish="stop"), usage_chunk(), DONE
+    ]  # fmt: skip
+    async with line(tmp_path, pieces) as it:
+        provider = tools("openai").OpenAI(OPENAI)
+        said = await it.call(lambda: list(provider.chat(PROMPT, "m", question="?", stream=True)))
+        assert said == ["he", "llo"]
+        assert it.spent.calls == 1
 
 
-def test_a_completion_goes_on_from_the_prompt(endpoint: Endpoint) -> None:
-    connection = AzureOpenAIConnection(endpoint.url, "k")
-    assert tools("aoai").completion(connection, "Say {{x}}", "d", x="it") == "on and on"
-    assert endpoint.asked[0][2]["prompt"] == "Say it"
+async def test_a_stream_that_is_left_early_has_its_cost_as_well(tmp_path: Path) -> None:
+    pieces: list[Step] = [
+        chunk({"content": "he"}), chunk({"content": "llo"}), chunk(finish="stop"), usage_chunk(), DONE
+    ]  # fmt: skip
+
+    def first(stream: Any) -> str:
+        piece: str = next(stream)
+        stream.close()
+        return piece
+
+    async with line(tmp_path, pieces) as it:
+        provider = tools("openai").OpenAI(OPENAI)
+        said = await it.call(lambda: first(provider.chat(PROMPT, "m", question="?", stream=True)))
+        assert said == "he"
+        assert it.spent.calls == 1
 
 
-def test_an_embedding_is_a_vector_whatever_the_connection(endpoint: Endpoint) -> None:
+async def test_an_embedding_is_a_vector_whatever_the_connection(tmp_path: Path) -> None:
     embedding = tools("embedding").embedding
-    azure = AzureOpenAIConnection(endpoint.url, "k")
-    assert embedding(azure, "text", deployment_name="ada") == [0.5, 1.0]
-    assert embedding(ServerlessConnection("k", endpoint.url), "text", model="m") == [0.5, 1.0]
-    assert [body for _, _, body in endpoint.asked] == [
-        {"input": "text", "model": "ada"},
-        {"input": ["text"], "model": "m", "encoding_format": "float"},
-    ]
-    assert endpoint.asked[1][0] == "/v1/embeddings"
+    answer = (
+        b'{"object":"list","data":[{"embedding":[0.5,1.0],"index":0}],"usage":{"prompt_tokens":1}}'
+    )
+    facts = {"dialect": "openai-embeddings", "kind": "embed"}
+    async with line(tmp_path, [answer], [answer], **facts) as it:
+        assert await it.call(lambda: embedding(AZURE, "text", deployment_name="m")) == [0.5, 1.0]
+        serverless = ServerlessConnection("k", "https://no.example")
+        assert await it.call(lambda: embedding(serverless, "text", model="m")) == [0.5, 1.0]
+        assert [it.sent(0), it.sent(1)] == [
+            {"input": "text", "model": "remote-x"},
+            {"input": ["text"], "model": "remote-x", "encoding_format": "float"},
+        ]
 
 
-def test_a_chat_about_images_puts_them_where_the_template_names_them(endpoint: Endpoint) -> None:
+async def test_a_chat_about_images_puts_them_where_the_template_names_them(tmp_path: Path) -> None:
     tool = package_tool("promptflow.tools.aoai_gpt4v.AzureOpenAI.chat")
     assert tool.provider is not None
-    image = Image(b"\x89PNG\r\n\x1a\n")
-    provider = tool.provider(AzureOpenAIConnection(endpoint.url, "k"))
-    said = provider.chat("user:\nWhat is it? ![image]({{i}})", "d", max_tokens=9, i=image)
-    assert said == "hello"
-    body = endpoint.asked[0][2]
+    image, provider = Image(b"\x89PNG\r\n\x1a\n"), tool.provider(AZURE)
+    async with line(tmp_path, [whole("hello")]) as it:
+        said = await it.call(
+            lambda: provider.chat("user:\nWhat is it? ![image]({{i}})", "m", max_tokens=9, i=image)
+        )
+        assert said == "hello"
+        body = it.sent()
     assert body["messages"][0]["content"] == [
         {"type": "text", "text": "What is it? "},
         {"type": "image_url", "image_url": {"url": image.url, "detail": "auto"}},
@@ -162,33 +155,21 @@ def test_a_chat_about_images_puts_them_where_the_template_names_them(endpoint: E
     assert (body["max_tokens"], body["presence_penalty"]) == (9, 0)
 
 
-def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint) -> None:
-    endpoint.statuses = [429, 503]
-    connection = OpenAIConnection("k", base_url=endpoint.url)
-    assert tools("openai").chat(connection, PROMPT, "m", question="?") == "hello"
-    assert len(endpoint.asked) == 3
+async def test_what_the_gateway_refuses_reaches_the_code(tmp_path: Path) -> None:
+    refused = UpstreamRejectedError("No.", upstream_status=400)
+    async with line(tmp_path, refused) as it:
+        chat = tools("openai").chat
+        with pytest.raises(UpstreamRejectedError):
+            await it.call(lambda: chat(OPENAI, PROMPT, "m", question="?"))
+        with pytest.raises(UnknownModelError):
+            await it.call(lambda: chat(OPENAI, PROMPT, "another", question="?"))
 
 
-def test_a_refusal_ends_it_at_once_and_its_words_are_not_shown(endpoint: Endpoint) -> None:
-    connection = OpenAIConnection("k", base_url=endpoint.url)
-    for status, kind in ((400, UpstreamRejectedError), (401, UpstreamAuthError)):
-        endpoint.statuses = [status]
-        with pytest.raises(kind) as caught:
-            tools("openai").chat(connection, PROMPT, "m", question="?")
-        assert caught.value.upstream_status == status
-        assert "secret words" not in str(caught.value)
-    assert len(endpoint.asked) == 2
-
-
-def test_a_connection_that_leads_nowhere_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_leads_to_no_model_is_told(tmp_path: Path) -> None:
     embedding = tools("embedding").embedding
-    with pytest.raises(FlowError, match="SerpConnection leads to no model"):
-        embedding(SerpConnection("k"), "text")
-    with pytest.raises(FlowError, match="is no URL"):
-        embedding(AzureOpenAIConnection("aoai-api-endpoint", "k"), "text")
-    monkeypatch.setattr("farthing.flows.connections.direct.TRIES", 1)
-    with pytest.raises(UpstreamUnreachableError, match="ConnectionRefusedError"):
-        embedding(OpenAIConnection("k", base_url="http://127.0.0.1:9"), "text")
+    async with line(tmp_path) as it:
+        with pytest.raises(FlowError, match="SerpConnection leads to no model"):
+            await it.call(lambda: embedding(SerpConnection("k"), "text"))
 
 
 def test_prompts_are_rendered_and_read_as_nodes_do() -> None:

@@ -16,7 +16,7 @@ import pytest
 from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError
 from farthing.flows.engine import ambient
-from farthing.flows.models import Models, Spent
+from farthing.flows.models import GatewayModels, Spent
 from farthing.flows.prompty.answers import AnswerFormatError
 from farthing.flows.prompty.flow import PromptyFlow
 from farthing.flows.prompty.prompty import AsyncPrompty, Prompty, PromptyModelError
@@ -48,7 +48,7 @@ def prompty(folder: Path, front: str = FRONT, body: str = BODY) -> Path:
 
 async def in_line(it: World, call: Callable[[], Any], spent: Spent | None = None) -> Any:
     """Call something in a thread, as the function of a flow is called."""
-    models = Models(it.gateway, LOCAL)
+    models = GatewayModels(it.gateway, LOCAL)
     with ambient.line(models, spent or Spent(), SystemClock()):
         return await asyncio.to_thread(call)
 
@@ -136,7 +136,7 @@ async def test_streams_are_generators_plain_and_asynchronous(tmp_path: Path) -> 
         it.provider.scripts["a"] = [[*STREAM, DONE], [*STREAM, DONE]]
         plain = Prompty.load(path)
         assert await in_line(it, lambda: list(plain(question="?"))) == ["Hel", "lo"]
-        with ambient.line(Models(it.gateway, LOCAL), Spent(), SystemClock()):
+        with ambient.line(GatewayModels(it.gateway, LOCAL), Spent(), SystemClock()):
             pieces = await AsyncPrompty.load(path)(question="?")
             assert isinstance(pieces, AsyncGenerator)
             assert [piece async for piece in pieces] == ["Hel", "lo"]
@@ -172,7 +172,7 @@ async def test_leaving_a_plain_stream_early_ends_the_call(tmp_path: Path) -> Non
 async def test_a_plain_call_on_the_gateways_own_loop_is_refused(tmp_path: Path) -> None:
     async with world(tmp_path, {"a": []}) as it:
         loaded = Prompty.load(prompty(tmp_path))
-        line = ambient.line(Models(it.gateway, LOCAL), Spent(), SystemClock())
+        line = ambient.line(GatewayModels(it.gateway, LOCAL), Spent(), SystemClock())
         with line, pytest.raises(FlowError, match="AsyncPrompty"):
             loaded(question="?")
 
@@ -299,7 +299,7 @@ async def test_a_prompty_is_a_flow(tmp_path: Path) -> None:
     path = prompty(tmp_path, FRONT.replace("temperature: 0.2", "stream: true"))
     async with world(tmp_path, {"a": []}) as it:
         it.provider.scripts["a"] = [[*STREAM, DONE], [*STREAM, DONE]]
-        models, clock = Models(it.gateway, LOCAL), SystemClock()
+        models, clock = GatewayModels(it.gateway, LOCAL), SystemClock()
         flow = PromptyFlow(path, models=models, clock=clock)
         line = await flow.run({"question": 5})
         assert line.error is None
@@ -318,7 +318,7 @@ async def test_a_line_that_takes_too_long_ends_and_so_does_its_call(tmp_path: Pa
         it.provider.scripts["a"] = [["hang"]]
         flow = PromptyFlow(
             prompty(tmp_path),
-            models=Models(it.gateway, LOCAL),
+            models=GatewayModels(it.gateway, LOCAL),
             clock=SystemClock(),
             line_timeout_s=0.05,
         )

@@ -17,7 +17,7 @@ from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowInputError, NodeFailedError
 from farthing.flows.dag import format as dag
 from farthing.flows.dag.flow import DagFlow
-from farthing.flows.models import Models
+from farthing.flows.models import GatewayModels, Models
 from farthing.flows.open import open_flow
 from farthing.flows.python.flow import OpenPythonFlow, PythonFlow
 from tests.flows.test_prompty import BODY, FRONT
@@ -47,7 +47,7 @@ async def models(tmp_path: Path) -> AsyncIterator[Models]:
     (tmp_path / "data").mkdir()
     async with world(tmp_path / "data", {"a": []}) as it:
         it.provider.scripts["a"] = [[whole("Four")]]
-        yield Models(it.gateway, LOCAL)
+        yield GatewayModels(it.gateway, LOCAL)
 
 
 @pytest.fixture

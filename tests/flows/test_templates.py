@@ -29,7 +29,7 @@ from farthing.flows.batch.runs import Runs
 from farthing.flows.check.check import check, find_flows
 from farthing.flows.check.findings import Known
 from farthing.flows.connections.connections import Connections
-from farthing.flows.models import Models
+from farthing.flows.models import GatewayModels
 from farthing.flows.open import open_flow
 from farthing.gateway.client import open_gateway
 from tests.flows.batches import open_runs
@@ -57,7 +57,7 @@ async def _batches(folder: Path, tmp_path: Path) -> AsyncIterator[tuple[Batch, R
     ):
         flow = open_flow(
             folder,
-            models=Models(gateway, Caller(key_id="local", name="test", is_local=True)),
+            models=GatewayModels(gateway, Caller(key_id="local", name="test", is_local=True)),
             connections=Connections(tmp_path, environ={}),
             clock=clock,
         )

@@ -45,13 +45,13 @@ async def _run(gateway: Gateway, project: Path, storage_url: str) -> Run:
     from farthing.flows.batch.records import Definition
     from farthing.flows.batch.runs import Runs
     from farthing.flows.connections.connections import Connections
-    from farthing.flows.models import Models
+    from farthing.flows.models import GatewayModels
     from farthing.flows.open import open_flow
 
     clock = SystemClock()
     flow = open_flow(
         project,
-        models=Models(gateway, COMMAND_LINE, tags=("flow",)),
+        models=GatewayModels(gateway, COMMAND_LINE, tags=("flow",)),
         connections=Connections(project, environ={}),
         clock=clock,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from farthing.core.private import Private
-from farthing.flows.models import Models
+from farthing.flows.models import GatewayModels, Models
 
 if TYPE_CHECKING:
     from farthing.gateway.client import Gateway
@@ -51,7 +51,7 @@ async def flow_models(
             # Another command owns the database, and it cannot be asked: both use it side by side.
             beside = open_gateway(settings, environ=os.environ, detected=found, exclusive=False)
             gateway = await stack.enter_async_context(beside)
-        yield Models(gateway, COMMAND_LINE, tags=(tag,) if tag else ())
+        yield GatewayModels(gateway, COMMAND_LINE, tags=(tag,) if tag else ())
 
 
 @asynccontextmanager

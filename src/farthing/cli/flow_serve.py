@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 async def serve_trial(trial: Trial, *, host: str, port: int) -> None:
     """Serve the flow until it is interrupted. Raises FlowError, ConfigError for a port that is taken."""
     from farthing.cli.flow_models import gateway_here
-    from farthing.flows.jobs import declared_environment, project_connections, set_environment
+    from farthing.flows.jobs import project_connections
     from farthing.flows.open import open_flow
     from farthing.server.flowserver import serve_flow
 
     connections = project_connections()
-    set_environment({**declared_environment(trial.path), **trial.environment}, connections)
 
     async def opener(path: Path, models: Models, clock: Clock) -> Runnable:
         return open_flow(
@@ -33,6 +32,8 @@ async def serve_trial(trial: Trial, *, host: str, port: int) -> None:
             clock=clock,
             variant=trial.variant,
             init=dict(trial.init),
+            environment=trial.environment,
+            is_streaming=True,
         )
 
     def ready(url: str) -> None:

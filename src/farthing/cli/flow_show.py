@@ -14,12 +14,13 @@ from farthing.core.errors import FlowError
 
 if TYPE_CHECKING:
     from farthing.cli.flow_test import Report, Trial
-    from farthing.flows.graph import Flow, Node
+    from farthing.flows.graph import Node
 
 
 def described(folder: Path) -> list[dict[str, Any]]:
     """Each flow at or below a folder in one row; of one that cannot be read, only where it is."""
     from farthing.flows.check.check import find_flows, kind_of
+    from farthing.flows.jobs import graph_at
 
     rows = []
     for file in find_flows(folder):
@@ -27,7 +28,7 @@ def described(folder: Path) -> list[dict[str, Any]]:
         row.update(inputs="", outputs="", nodes="")
         if row["kind"] == "dag":
             try:
-                found = _load(file)
+                found = graph_at(file)
             except FlowError:
                 row["nodes"] = "does not load; see `farthing flow check`"
             else:
@@ -63,15 +64,11 @@ def _declared(file: Path) -> dict[str, str]:
     }
 
 
-def _load(path: Path) -> Flow:
-    from farthing.flows.dag import format as dag
-
-    return dag.load(path)
-
-
 def show_flow(path: Path, *, as_json: bool) -> None:
     """A DAG's parts. Raises FlowError for another kind, FlowFormatError."""
-    found = _dag_at(path)
+    from farthing.flows.jobs import graph_at
+
+    found = graph_at(path)
     if as_json:
         print_json(
             {
@@ -121,19 +118,6 @@ def show_flow(path: Path, *, as_json: bool) -> None:
         note(f"Note: {warning}")
 
 
-def _dag_at(path: Path) -> Flow:
-    from farthing.flows.dag import format as dag
-
-    file = path / dag.FILE if path.is_dir() else path
-    if not file.is_file() or file.suffix not in (".yaml", ".yml") or "flex" in file.name:
-        raise FlowError(
-            f"{path} has no {dag.FILE}.",
-            hint=f"`farthing flow list {path}` shows the flows below it; "
-            "flex flows and prompty files have no nodes to show.",
-        )
-    return _load(file)
-
-
 def _node_row(node: Node) -> dict[str, Any]:
     marks = []
     if node.is_aggregation:
@@ -154,7 +138,9 @@ def _node_row(node: Node) -> dict[str, Any]:
 
 def list_variants(path: Path, node: str | None, *, as_json: bool) -> None:
     """The variants of a flow, and which is the default."""
-    found = _dag_at(path)
+    from farthing.flows.jobs import graph_at
+
+    found = graph_at(path)
     chosen = {name: each for name, each in found.variants.items() if node in (None, name)}
     if as_json:
         print_json(
@@ -183,14 +169,10 @@ def _model(node: Node) -> object:
 
 def compare_variants(trial: Trial, node: str | None, *, as_json: bool) -> None:
     """Try each variant on one line, one behind the other. A variant that fails is a row like the others."""
-    from farthing.flows.jobs import chosen_variant, variant_names
+    from farthing.flows.jobs import graph_at, variant_names
 
-    found = _dag_at(trial.path)
-    names = []
-    for name in variant_names(found):
-        choice = chosen_variant(name)
-        if choice is not None and node in (None, choice.node):
-            names.append(name)
+    found = graph_at(trial.path)
+    names = variant_names(found, node)
     if not names:
         raise FlowError(
             f"The flow '{found.name}' has no variants" + (f" of '{node}'." if node else "."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 import traceback
@@ -20,7 +19,6 @@ from farthing.cli.output import note, print_json
 if TYPE_CHECKING:
     from farthing.base.clock import Clock
     from farthing.flows.connections.connections import Connections
-    from farthing.flows.dag.flow import DagFlow
     from farthing.flows.engine.plan import LineResult, Trace
     from farthing.flows.jobs import Tried
     from farthing.flows.models import Models, Spent
@@ -102,8 +100,7 @@ async def _open(trial: Trial, *, is_streaming: bool = False) -> AsyncIterator[Ru
     key = Private(trial.key) if trial.key else None
     async with flow_models(trial.config, url=trial.url, key=key) as models:
         if trial.node is not None:
-            alone = _one_node(trial, models, connections, clock)
-            async with aclosing(alone):
+            async with aclosing(_one_node(trial, models, connections, clock)) as alone:
                 yield alone
             return
         async with opened(
@@ -119,26 +116,19 @@ async def _open(trial: Trial, *, is_streaming: bool = False) -> AsyncIterator[Ru
             yield flow
 
 
-def _one_node(trial: Trial, models: Models, connections: Connections, clock: Clock) -> DagFlow:
-    from farthing.core.errors import FlowError
-    from farthing.flows.dag import format as dag
+def _one_node(trial: Trial, models: Models, connections: Connections, clock: Clock) -> Runnable:
     from farthing.flows.dag.altered import node_alone
-    from farthing.flows.dag.flow import DagFlow
-    from farthing.flows.jobs import chosen_variant, declared_environment, set_environment
+    from farthing.flows.jobs import graph_at
+    from farthing.flows.open import open_flow, varied
 
-    file = trial.path / dag.FILE if trial.path.is_dir() else trial.path
-    if file.suffix not in (".yaml", ".yml") or "flex" in file.name or not file.is_file():
-        raise FlowError(
-            f"{trial.path} has no nodes to try one of.",
-            hint="--node is for flows with a flow.dag.yaml; leave it out to try the whole.",
-        )
-    flow = dag.load(file)
-    choice = chosen_variant(trial.variant)
-    if choice is not None:
-        flow = flow.with_variant(choice.node, choice.variant)
-    set_environment({**declared_environment(file), **trial.environment}, connections)
-    alone = node_alone(flow, trial.node or "", trial.inputs)
-    return DagFlow(alone, models=models, connections=connections, clock=clock)
+    flow = varied(graph_at(trial.path), trial.variant)
+    return open_flow(
+        node_alone(flow, trial.node or "", trial.inputs),
+        models=models,
+        connections=connections,
+        clock=clock,
+        environment=trial.environment,
+    )
 
 
 def _raise_failure(line: LineResult, behind: LineResult) -> None:
@@ -283,13 +273,8 @@ async def _say(flow: Runnable, line: LineResult, name: str) -> str:
     value = line.outputs.get(name)
     click.secho(f"{flow.flow.name}: ", bold=True, nl=False)
     pieces: list[str] = []
-    if inspect.isasyncgen(value):
+    if isinstance(value, AsyncIterator):
         async for piece in value:
-            pieces.append(str(piece))
-            click.echo(pieces[-1], nl=False)
-            sys.stdout.flush()
-    elif inspect.isgenerator(value):
-        for piece in value:
             pieces.append(str(piece))
             click.echo(pieces[-1], nl=False)
             sys.stdout.flush()

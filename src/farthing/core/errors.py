@@ -99,7 +99,22 @@ class FarthingError(Exception):
         return f"{self.message} {self.hint}" if self.hint else self.message
 
 
-class ConfigError(FarthingError):
+class _Placed:
+    """Something in a file is wrong. `path`, `line` and `column` (from 1) point there, as far as is known."""
+
+    path: str | None = None
+    line: int | None = None
+    column: int | None = None
+
+    def _place(self, path: str | None, line: int | None, column: int | None) -> None:
+        self.path, self.line, self.column = path, line, column
+
+    def __str__(self) -> str:
+        place = ":".join(str(p) for p in (self.path, self.line, self.column) if p is not None)
+        return f"{place}: {super().__str__()}" if place else super().__str__()
+
+
+class ConfigError(_Placed, FarthingError):
     """Settings are wrong. `path`, `line` and `column` (from 1) point into the file when there is one."""
 
     code = "config_invalid"
@@ -114,13 +129,7 @@ class ConfigError(FarthingError):
         column: int | None = None,
     ) -> None:
         super().__init__(message, hint=hint)
-        self.path = path
-        self.line = line
-        self.column = column
-
-    def __str__(self) -> str:
-        place = ":".join(str(p) for p in (self.path, self.line, self.column) if p is not None)
-        return f"{place}: {super().__str__()}" if place else super().__str__()
+        self._place(path, line, column)
 
 
 class StorageError(FarthingError):
@@ -368,7 +377,7 @@ class FlowError(FarthingError):
         self.node = node
 
 
-class FlowFormatError(FlowError):
+class FlowFormatError(_Placed, FlowError):
     """A file of a flow is wrong. `path`, `line`, `column` (from 1) say where; `field` is the key at fault."""
 
     code = "flow_invalid"
@@ -387,13 +396,7 @@ class FlowFormatError(FlowError):
     ) -> None:
         super().__init__(message, hint=hint, node=node)
         self.field = field
-        self.path = path
-        self.line = line
-        self.column = column
-
-    def __str__(self) -> str:
-        place = ":".join(str(p) for p in (self.path, self.line, self.column) if p is not None)
-        return f"{place}: {super().__str__()}" if place else super().__str__()
+        self._place(path, line, column)
 
 
 class FlowInputError(FlowError):

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
-from typing import Any
+from contextlib import aclosing
+from typing import Any, NamedTuple
 
 import msgspec
 
-from farthing.core.calls import Caller, Request
-from farthing.core.chat import Failed, TextDelta
+from farthing.core.calls import Caller, CallRecord, Request
 from farthing.core.errors import UpstreamProtocolError
+from farthing.gateway.call import Call
 from farthing.gateway.client import Gateway
+from farthing.gateway.texts import texts
 from farthing.wire.dialects import codec
 
-_DIALECTS = {"chat": "openai-chat", "completion": "openai-completions"}
 _FACE = "flows"
+
+
+class Api(NamedTuple):
+    """One of the vendors' interfaces. path: at a gateway. holds: the field without which an answer is none."""
+
+    dialect: str
+    path: str
+    holds: str
+
+
+APIS = {
+    "chat": Api("openai-chat", "/v1/chat/completions", "choices"),
+    "completion": Api("openai-completions", "/v1/completions", "choices"),
+    "embedding": Api("openai-embeddings", "/v1/embeddings", "data"),
+}
 
 
 class Spent(msgspec.Struct):
@@ -32,9 +49,30 @@ class Spent(msgspec.Struct):
         self.output_tokens += other.output_tokens
         self.nanodollars += other.nanodollars
 
+    def since(self, before: Spent) -> Spent:
+        """What has come since it was `before`."""
+        return Spent(
+            calls=self.calls - before.calls,
+            input_tokens=self.input_tokens - before.input_tokens,
+            output_tokens=self.output_tokens - before.output_tokens,
+            nanodollars=self.nanodollars - before.nanodollars,
+        )
 
-class Models:
-    """The models that a flow's nodes call, all through one gateway and on one caller's account."""
+
+class Models(ABC):
+    """The models that a flow calls, whoever brings the calls to a gateway. api: a key of `APIS`."""
+
+    @abstractmethod
+    async def ask(self, api: str, body: dict[str, Any], spent: Spent) -> dict[str, Any]:
+        """The whole answer, as the vendor's dialect has it. Raises the FarthingError tree."""
+
+    @abstractmethod
+    def stream(self, api: str, body: dict[str, Any], spent: Spent) -> AsyncGenerator[str, None]:
+        """The text of the answer, piece by piece. Close it when leaving it early."""
+
+
+class GatewayModels(Models):
+    """Models of a gateway in this process, on one caller's account."""
 
     def __init__(
         self,
@@ -51,37 +89,34 @@ class Models:
         self._traceparent = traceparent
 
     async def ask(self, api: str, body: dict[str, Any], spent: Spent) -> dict[str, Any]:
-        """The whole answer, as the vendor's dialect has it. Raises the FarthingError tree."""
-        async with self._gateway.open(self._request(api, body), self._caller) as call:
-            wire = b"".join([event.wire async for event in call])
-            _count(call.record, spent)
+        """See `Models.ask`."""
+        call: Call | None = None
         try:
-            answer = msgspec.json.decode(wire)
-        except msgspec.DecodeError:
-            raise UpstreamProtocolError("The model's answer is not JSON.") from None
-        if not isinstance(answer, dict) or not answer.get("choices"):
-            raise UpstreamProtocolError("The model's answer has no choices.")
-        return answer
+            async with self._gateway.open(self._request(api, body), self._caller) as call:
+                wire = b"".join([event.wire async for event in call])
+        finally:
+            if call is not None:
+                _count(call.record, spent)
+        return answer_of(api, wire)
 
     async def stream(
         self, api: str, body: dict[str, Any], spent: Spent
     ) -> AsyncGenerator[str, None]:
-        """The text of the answer, piece by piece. Close it when leaving it early."""
-        dialect = _DIALECTS[api]
-        reader = codec(dialect).reader(want_deltas=True)
-        async with self._gateway.open(self._request(api, body), self._caller) as call:
-            async for event in call:
-                for delta in event.deltas or ():
-                    if isinstance(delta, Failed):
-                        raise delta.error
-                for read in reader.feed(event.wire):
-                    for delta in read.deltas or ():
-                        if isinstance(delta, TextDelta):
-                            yield delta.text
-        _count(call.record, spent)
+        """See `Models.stream`."""
+        call: Call | None = None
+        try:
+            async with (
+                self._gateway.open(self._request(api, body), self._caller) as call,
+                aclosing(texts(call, APIS[api].dialect)) as pieces,
+            ):
+                async for text in pieces:
+                    yield text
+        finally:  # what was used counts, also of an answer that was left early
+            if call is not None:
+                _count(call.record, spent)
 
     def _request(self, api: str, body: dict[str, Any]) -> Request:
-        dialect = _DIALECTS[api]
+        dialect = APIS[api].dialect
         wire = msgspec.json.encode(body)
         head = codec(dialect).head(wire)
         return Request(
@@ -94,7 +129,19 @@ class Models:
         )
 
 
-def _count(record: Any, spent: Spent) -> None:
+def answer_of(api: str, wire: bytes) -> dict[str, Any]:
+    """The answer that these bytes are. Raises UpstreamProtocolError."""
+    try:
+        answer = msgspec.json.decode(wire)
+    except msgspec.DecodeError:
+        raise UpstreamProtocolError("The model's answer is not JSON.") from None
+    holds = APIS[api].holds
+    if not isinstance(answer, dict) or not answer.get(holds):
+        raise UpstreamProtocolError(f"The model's answer has no {holds}.")
+    return answer
+
+
+def _count(record: CallRecord, spent: Spent) -> None:
     spent.calls += 1
     for attempt in record.attempts:
         spent.input_tokens += attempt.usage.input_tokens

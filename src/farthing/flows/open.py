@@ -12,6 +12,7 @@ from farthing.base.clock import Clock
 from farthing.core.errors import FlowFormatError, FlowInputError, did_you_mean
 from farthing.flows.dag import format as dag
 from farthing.flows.flex import format as flexfile
+from farthing.flows.graph import Flow
 from farthing.flows.models import Models
 from farthing.flows.prompty import format as promptyfile
 from farthing.flows.prompty.prompty import Prompty
@@ -28,33 +29,44 @@ _FILES: dict[str, Kind] = {
     flexfile.FILE: "flex",
     "flow.flex.yml": "flex",
 }
-_VARIANT = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
+#: `${node.variant}`; the bare `node.variant` is understood as well.
+_VARIANT = re.compile(r"\$\{(?P<node>[^.{}]+)\.(?P<variant>[^{}]+)\}|(?P<n>[^.{}]+)\.(?P<v>[^{}]+)")
 _CONNECTION_VALUE = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
 
 
 def open_flow(
-    path: str | os.PathLike[str] | Callable[..., Any],
+    path: str | os.PathLike[str] | Callable[..., Any] | Flow,
     *,
     models: Models,
     connections: Connections,
     clock: Clock,
     variant: str | None = None,
     init: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
     is_streaming: bool = False,
     **limits: Any,
 ) -> Runnable:
-    """Open what is at `path`, or a function, class, object or Prompty that is passed straight.
+    """Open what is at `path`; or a graph, function, class, object or Prompty that is passed straight.
 
     variant: `${node.variant}`, of a DAG. init: of a flex class; of a prompty what to change in its front
-    matter. is_streaming: generators in the results of flex flows and prompties stay generators. limits:
-    `threads`, `line_timeout_s`. The variables that the flow's file sets are set in this process. Raises
-    FlowFormatError, FlowInputError, ConnectionMissingError.
+    matter. environment: variables, which count before those of the flow's file; all of them are set in this
+    process. is_streaming: outputs that come piece by piece are asynchronous generators, else joined texts.
+    limits: `threads`, `line_timeout_s`. Raises FlowFormatError, FlowInputError, ConnectionMissingError.
     """
-    given: dict[str, Any] = {"models": models, "clock": clock, **limits}
+    given: dict[str, Any] = {
+        "models": models,
+        "clock": clock,
+        "is_streaming": is_streaming,
+        **limits,
+    }
+    told = environment or {}
+    if isinstance(path, Flow):
+        return _open_dag(varied(path, variant), connections, told, given)
     if not isinstance(path, str | os.PathLike):
         if variant:
             raise _no_variants("A function or a prompty object")
-        return _open_object(path, connections, init, is_streaming, given)
+        set_environment(told, connections)
+        return _open_object(path, connections, init, given)
     file = Path(path)
     kind, file = find_flow(file)
     if kind == "dag":
@@ -63,13 +75,26 @@ def open_flow(
                 f"{file} is a graph of nodes, which takes no init values.",
                 hint="Leave init away; give the values as inputs.",
             )
-        return _open_dag(file, connections, variant, given)
+        return _open_dag(varied(dag.load(file), variant), connections, told, given)
     if variant:
         raise _no_variants(str(file))
-    if kind == "prompty":
-        return _open_object(file, connections, init, is_streaming, given)
-    set_environment(flexfile.load(file).environment, connections, file)
-    return _open_object(file, connections, init, is_streaming, given)
+    declared = {} if kind == "prompty" else flexfile.load(file).environment
+    set_environment({**declared, **told}, connections, file)
+    return _open_object(file, connections, init, given)
+
+
+def varied(flow: Flow, variant: str | None) -> Flow:
+    """The flow with the variant that `${node.variant}` names. Raises FlowInputError, FlowFormatError."""
+    if not variant:
+        return flow
+    found = _VARIANT.fullmatch(variant.strip())
+    if found is None:
+        raise FlowInputError(
+            f"'{variant[:80]}' names no variant.",
+            hint="Write '${node.variant}', in single quotes so that the shell leaves it alone.",
+            param="variant",
+        )
+    return flow.with_variant(found["node"] or found["n"], found["variant"] or found["v"])
 
 
 def find_flow(path: Path) -> tuple[Kind, Path]:
@@ -136,20 +161,13 @@ def set_environment(
 
 
 def _open_dag(
-    file: Path, connections: Connections, variant: str | None, given: dict[str, Any]
+    flow: Flow, connections: Connections, environment: Mapping[str, str], given: dict[str, Any]
 ) -> Runnable:
     from farthing.flows.cache import NodeCache
     from farthing.flows.dag.flow import DagFlow
 
-    flow = dag.load(file)
-    if variant:
-        found = _VARIANT.fullmatch(variant)
-        if found is None:
-            raise FlowInputError(
-                f"The variant '{variant}' cannot be read.", hint="Write ${node.variant}."
-            )
-        flow = flow.with_variant(found[1], found[2])
-    set_environment(flow.environment, connections, file)
+    variables = {**flow.environment, **environment}
+    set_environment(variables, connections, flow.folder / dag.FILE)
     return DagFlow(flow, connections=connections, cache=NodeCache(), **given)
 
 
@@ -157,11 +175,9 @@ def _open_object(
     source: Path | Callable[..., Any],
     connections: Connections,
     init: Mapping[str, Any] | None,
-    is_streaming: bool,
     given: dict[str, Any],
 ) -> Runnable:
     # Each kind is imported when it is opened: a command that runs a graph pays for a graph.
-    given = {**given, "is_streaming": is_streaming}
     if isinstance(source, Prompty) or (
         isinstance(source, Path) and source.suffix == promptyfile.SUFFIX
     ):

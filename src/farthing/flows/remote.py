@@ -1,4 +1,4 @@
-"""Models of a gateway that runs elsewhere: what `Models` does, over HTTP."""
+"""Models of a gateway that runs elsewhere, asked over HTTP."""
 
 from __future__ import annotations
 
@@ -10,20 +10,17 @@ import msgspec
 from farthing.core.chat import Failed, TextDelta
 from farthing.core.errors import (
     FarthingError,
-    UpstreamProtocolError,
     UpstreamTruncatedError,
     UpstreamUnreachableError,
 )
 from farthing.core.money import parse_dollars
 from farthing.core.private import Private
-from farthing.flows.models import Models, Spent
+from farthing.flows.models import APIS, Models, Spent, answer_of
 from farthing.wire.dialects import codec
 
 if TYPE_CHECKING:
     import aiohttp
 
-_PATHS = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
-_DIALECTS = {"chat": "openai-chat", "completion": "openai-completions"}
 #: How long an answer may be silent, seconds.
 SILENCE_S = 600.0
 CONNECT_S = 5.0
@@ -33,7 +30,6 @@ class RemoteModels(Models):
     """Asks the gateway at `url`. Use it as `async with RemoteModels(url, key) as models`."""
 
     def __init__(self, url: str, key: Private | None) -> None:
-        # Nothing of a gateway in this process is used, so `Models.__init__` has nothing to keep.
         self._url = url.rstrip("/")
         self._key = key
         self._session: aiohttp.ClientSession | None = None
@@ -62,12 +58,7 @@ class RemoteModels(Models):
                 headers = reply.headers
         except aiohttp.ClientError as error:
             raise self._unreachable(error) from error
-        try:
-            answer = msgspec.json.decode(wire)
-        except msgspec.DecodeError:
-            raise UpstreamProtocolError("The gateway's answer is not JSON.") from None
-        if not isinstance(answer, dict) or not answer.get("choices"):
-            raise UpstreamProtocolError("The model's answer has no choices.")
+        answer = answer_of(api, wire)
         _count(headers, answer.get("usage") or {}, spent)
         return answer
 
@@ -77,7 +68,7 @@ class RemoteModels(Models):
         """See `Models.stream`."""
         import aiohttp
 
-        reader = codec(_DIALECTS[api]).reader(want_deltas=True)
+        reader = codec(APIS[api].dialect).reader(want_deltas=True)
         try:
             async with self._post(api, body) as reply:
                 if reply.status != 200:
@@ -103,7 +94,7 @@ class RemoteModels(Models):
     def _post(self, api: str, body: dict[str, Any]) -> Any:
         assert self._session is not None, "the models are open"
         headers = {"content-type": "application/json"}
-        url = self._url + _PATHS[api]
+        url = self._url + APIS[api].path
         return self._session.post(url, data=msgspec.json.encode(body), headers=headers)
 
     def _unreachable(self, error: Exception) -> FarthingError:

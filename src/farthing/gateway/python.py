@@ -9,7 +9,7 @@ import os
 import struct
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,11 +18,12 @@ import msgspec
 from farthing.base.config import load
 from farthing.base.config.settings import Settings
 from farthing.core.calls import Caller, Head, Request
-from farthing.core.chat import ChatRequest, Completion, Failed, ResponseFormat, TextDelta
+from farthing.core.chat import ChatRequest, Completion, ResponseFormat
 from farthing.core.errors import ConfigError
 from farthing.core.messages import Message, Role, TextPart, text_of
 from farthing.core.private import PrivateStruct
 from farthing.gateway.client import Gateway, open_gateway
+from farthing.gateway.texts import texts
 from farthing.providers.detect import detect
 from farthing.wire.dialects import codec
 
@@ -134,16 +135,12 @@ class Client:
         """
         chat = _chat_request(prompt, model, system, max_output_tokens, temperature, None)
         chat = msgspec.structs.replace(chat, stream=True)
-        reader = codec(_CHAT).reader(want_deltas=True)
-        async with self._open().open(_request(chat, tags), _SELF) as call:
-            async for event in call:
-                for delta in event.deltas or ():
-                    if isinstance(delta, Failed):
-                        raise delta.error
-                for read in reader.feed(event.wire):
-                    for delta in read.deltas or ():
-                        if isinstance(delta, TextDelta):
-                            yield delta.text
+        async with (
+            self._open().open(_request(chat, tags), _SELF) as call,
+            aclosing(texts(call, _CHAT)) as pieces,
+        ):
+            async for text in pieces:
+                yield text
 
     async def embed(
         self, texts: Sequence[str], *, model: str, dimensions: int | None = None

@@ -54,7 +54,7 @@ async def flow_app(
     """The application that `serve_flow` serves, for as long as the block runs; see there."""
     if not is_open:
         await refuse_exposure(gateway.accounts, listener)
-    flow = await open_served(path, opener, CallersModels(gateway), gateway.clock)
+    flow = await open_served(path, opener, CallersModels(), gateway.clock)
     app = App(gateway, faces=(ALONE,), shelf=Shelf(gateway, only=flow, is_open=is_open))
     try:
         yield app

@@ -110,7 +110,7 @@ class Shelf:
         from farthing.flows.serving.asking import CallersModels
 
         try:
-            models = CallersModels(self._gateway)
+            models = CallersModels()
             return await open_served(Path(path), self._opener, models, self._gateway.clock)
         except FarthingError as error:
             _log.error("The flow '%s' cannot be opened. %s", name, error)

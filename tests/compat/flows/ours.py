@@ -24,7 +24,7 @@ from farthing.flows.connections.connections import (
     Connections,
     CustomConnection,
 )
-from farthing.flows.jobs import try_line, whole
+from farthing.flows.jobs import try_line
 from farthing.flows.open import open_flow
 from farthing.flows.remote import RemoteModels
 from farthing.flows.runnable import Runnable
@@ -77,7 +77,7 @@ class Ours:
             return self._told({"error": "refused", "trace": _trace(error)})
         try:
             tried = await try_line(flow, self.case.single)
-            outputs = {name: await whole(value) for name, value in tried.line.outputs.items()}
+            outputs = tried.line.outputs
         finally:
             await flow.aclose()
         failure = tried.line.error

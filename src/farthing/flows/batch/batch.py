@@ -17,7 +17,7 @@ from farthing.flows.batch import data
 from farthing.flows.batch.feed import Fed, Feed, finished, rows_in_memory
 from farthing.flows.batch.keeping import Keeper, Recorder
 from farthing.flows.batch.mapping import ColumnMapping
-from farthing.flows.batch.records import Cost, Definition, End, Line, Run
+from farthing.flows.batch.records import Definition, End, Line, Run
 from farthing.flows.batch.runfolder import file_digests
 from farthing.flows.batch.runs import Runs
 from farthing.flows.engine.plan import LineResult
@@ -41,7 +41,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     kept: int
     elapsed_s: float
     lines_per_s: float
-    cost: Cost
+    cost: Spent
 
 
 class Batch:
@@ -270,7 +270,7 @@ class _Session:
                 kept=len(self._kept),
                 elapsed_s=elapsed_s,
                 lines_per_s=done / elapsed_s if elapsed_s > 0 else 0.0,
-                cost=_since(self._before, self._flow.spent),
+                cost=(self._flow.spent).since(self._before),
             )
         )
 
@@ -349,12 +349,3 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
         except (TypeError, ValueError):
             continue
     return found
-
-
-def _since(before: Spent, now: Spent) -> Cost:
-    return Cost(
-        calls=now.calls - before.calls,
-        input_tokens=now.input_tokens - before.input_tokens,
-        output_tokens=now.output_tokens - before.output_tokens,
-        nanodollars=now.nanodollars - before.nanodollars,
-    )

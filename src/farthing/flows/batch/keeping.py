@@ -10,7 +10,7 @@ import msgspec
 
 from farthing.core.errors import FarthingError, FlowError
 from farthing.flows.batch.feed import Fed
-from farthing.flows.batch.records import Cost, Line, as_json
+from farthing.flows.batch.records import Line, as_json
 from farthing.flows.batch.runs import Runs
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.graph import Flow
@@ -149,7 +149,7 @@ class Keeper:
             kept, self._next = self._next, _promise()
             now = msgspec.structs.replace(self._spent())
             try:
-                await self._runs.add(self._run, group, _cost(self._before, now))
+                await self._runs.add(self._run, group, now.since(self._before))
                 self._told(group)
             # Border: a task, whose error nobody would hear; `add` and `flush` raise it.
             except Exception as error:
@@ -193,13 +193,4 @@ def _unwritable(outputs: Mapping[str, Any]) -> FarthingError:
             )
     return FlowError(
         "The outputs have names that JSON has nothing for.", hint="Name them by texts."
-    )
-
-
-def _cost(before: Spent, now: Spent) -> Cost:
-    return Cost(
-        calls=now.calls - before.calls,
-        input_tokens=now.input_tokens - before.input_tokens,
-        output_tokens=now.output_tokens - before.output_tokens,
-        nanodollars=now.nanodollars - before.nanodollars,
     )

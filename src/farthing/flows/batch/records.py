@@ -113,15 +113,6 @@ class Line(PrivateStruct, frozen=True, kw_only=True):
     latency_us: int = 0
 
 
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What models were asked and cost since the last time it was told."""
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    nanodollars: int = 0
-
-
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """How a session of a run ended."""
 

@@ -14,7 +14,8 @@ import msgspec
 from farthing.base.clock import Clock
 from farthing.base.storage import Database, Query, Row, Work
 from farthing.core.errors import ConflictError, NotFoundError, did_you_mean
-from farthing.flows.batch.records import MIGRATIONS, Cost, Definition, End, Line, LineStatus, Run
+from farthing.flows.batch.records import MIGRATIONS, Definition, End, Line, LineStatus, Run
+from farthing.flows.models import Spent
 
 #: Rows that are read at once.
 PAGE = 500
@@ -151,7 +152,7 @@ class Runs:
 
     # --- while it runs ---
 
-    async def add(self, run: int, lines: Sequence[Line], cost: Cost) -> None:
+    async def add(self, run: int, lines: Sequence[Line], cost: Spent) -> None:
         """Keep lines that are over, all or none, with what was spent meanwhile.
 
         Raises StorageError, and ConflictError when another process has taken the run.

@@ -15,7 +15,7 @@ from farthing.flows.code.parameters import Literals, Signature, is_left_out, sig
 from farthing.flows.code.source import load_function, on_path, provider_of
 from farthing.flows.code.tool import is_async
 from farthing.flows.connections.connections import Connections
-from farthing.flows.dag.includes import import_folders, located
+from farthing.flows.dag.includes import import_folders, located, template_of
 from farthing.flows.engine.plan import Body
 from farthing.flows.graph import Flow, Node, Port, wrong
 
@@ -44,7 +44,7 @@ def python_body(flow: Flow, node: Node, connections: Connections) -> Body:
     _check(node, ports, signature, prompt)
     fixed = literals.fixed(ports, signature)
     if prompt is not None:
-        fixed[prompt] = PromptTemplate(_template(flow, node))
+        fixed[prompt] = PromptTemplate(template_of(flow, node))
     taken = {port.name for port in ports}
     dropped = tuple(
         each.name
@@ -188,16 +188,6 @@ def _prompt_parameter(node: Node, signature: Signature) -> str | None:
         field="source",
         span=node.span,
     )
-
-
-def _template(flow: Flow, node: Node) -> str:
-    path = located(flow, node.source.path or "")
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise FlowFormatError(
-            f"The template of '{node.name}' cannot be read.", node=node.name, path=str(path)
-        ) from error
 
 
 def _wrong(node: Node, port: Port, message: str, hint: str) -> FlowFormatError:

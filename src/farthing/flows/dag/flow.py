@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import contextvars
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from farthing.base.clock import Clock
-from farthing.core.errors import FlowFormatError, FlowInputError
+from farthing.core.errors import FlowInputError
 from farthing.flows.batch.metrics import collecting, log_metric
 from farthing.flows.cache import NodeCache
 from farthing.flows.code.nodes import python_body
 from farthing.flows.connections.connections import Connections
-from farthing.flows.dag.includes import located
+from farthing.flows.dag.includes import template_of
 from farthing.flows.engine import ambient
 from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS, Engine
+from farthing.flows.engine.line import failure
+from farthing.flows.engine.pieces import Threads, is_generator, pieces
 from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Flow, Node
 from farthing.flows.models import Models, Spent
@@ -35,13 +40,18 @@ class DagFlow:
         threads: int = THREADS,
         line_timeout_s: float = LINE_TIMEOUT_S,
         cache: NodeCache | None = None,
+        is_streaming: bool = False,
     ) -> None:
         """Imports the flow's functions. cache: for nodes with `enable_cache`; without it none is cached.
 
+        is_streaming: outputs that come piece by piece are asynchronous generators; else joined texts.
         Raises FlowFormatError, ConnectionMissingError.
         """
         self.flow = flow
         self._cache = cache
+        self._is_streaming = is_streaming
+        self._streams = Threads()
+        self._line_timeout_s = line_timeout_s
         self._models = models
         self._connections = connections
         self._clock = clock
@@ -67,6 +77,7 @@ class DagFlow:
             return LineResult(inputs=dict(inputs), error=error)
         with ambient.line(self._models, self._called, self._clock) as here:
             result = await self._engine.run(self._plan, taken, number=number)
+            await self._read_streams(result)
             if result.error is not None:
                 here.close()  # a function that still waits for a model is told
         return result
@@ -82,14 +93,42 @@ class DagFlow:
 
     async def aclose(self) -> None:
         """See `Runnable.aclose`."""
+        self._streams.close()
         await self._engine.__aexit__()
+
+    # --- streams ---
+
+    async def _read_streams(self, result: LineResult) -> None:
+        """Join the generators in the outputs, or hand them on to be read on the loop; here, with the line's
+        context: they may call models as they go."""
+        read: dict[int, Any] = {}
+        for name, source in result.outputs.items():
+            if not is_generator(source):
+                continue
+            if id(source) not in read:
+                coming = pieces(source, self._streams, contextvars.copy_context())
+                try:
+                    read[id(source)] = coming if self._is_streaming else await self._joined(coming)
+                except Exception as error:  # border: a user's generator, or a model that breaks off
+                    nodes = (node for node, value in result.values.items() if value is source)
+                    result.error = failure(next(nodes, name), error)
+                    return
+            result.outputs[name] = read[id(source)]
+        if read:
+            result.values = {
+                name: read.get(id(value), value) for name, value in result.values.items()
+            }
+
+    async def _joined(self, coming: AsyncGenerator[Any, None]) -> str:
+        async with asyncio.timeout(self._line_timeout_s), aclosing(coming):
+            return "".join([str(piece) async for piece in coming])
 
     # --- bodies ---
 
     def _body(self, node: Node) -> Body:
         makers: dict[str, Callable[[Node], Body]] = {
             "llm": self._llm,
-            "prompt": lambda each: prompt_body(self._template(each), self._new_token),
+            "prompt": lambda each: prompt_body(template_of(self.flow, each), self._new_token),
             "python": lambda each: python_body(self.flow, each, self._connections),
             "custom_llm": lambda each: python_body(self.flow, each, self._connections),
         }
@@ -103,19 +142,14 @@ class DagFlow:
         elif node.provider == "OpenAI":
             vendor = "OpenAI"
         llm = Llm(
-            node, self._template(node), self._models, vendor=vendor, new_token=self._new_token
+            node,
+            template_of(self.flow, node),
+            self._models,
+            vendor=vendor,
+            new_token=self._new_token,
         )
         self._llms.append(llm)
         return llm.body
-
-    def _template(self, node: Node) -> str:
-        path = located(self.flow, node.source.path or "")
-        try:
-            return path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise FlowFormatError(
-                f"The template of '{node.name}' cannot be read.", node=node.name, path=str(path)
-            ) from error
 
     def _new_token(self) -> str:
         return self._clock.token_bytes(16).hex()

@@ -11,6 +11,7 @@ import msgspec
 
 from farthing.core.errors import FlowFormatError, FlowInputError, did_you_mean
 from farthing.flows import yaml
+from farthing.flows.dag.includes import file_of
 from farthing.flows.graph import (
     Activation,
     Flow,
@@ -248,8 +249,8 @@ class _Reader:
         return Source(kind=msgspec.convert(where, SourceKind), path=path, tool=package)
 
     def _existing(self, path: str, table: Table, key: str) -> str:
-        file = self._file.parent / path
-        if not file.is_file() and not self._is_included(path):
+        file = file_of(self._file.parent, self._includes, path)
+        if not file.is_file():
             folder = file.parent
             names = [each.name for each in folder.iterdir()] if folder.is_dir() else []
             raise table.wrong(
@@ -259,15 +260,6 @@ class _Reader:
                 or f"Paths are relative to {self._file.parent}.",
             )
         return path
-
-    def _is_included(self, path: str) -> bool:
-        """Whether the file comes beside the flow from elsewhere before it runs."""
-        first, *rest = Path(path).parts
-        for include in self._includes:
-            source = self._file.parent / include
-            if source.name == first and source.joinpath(*rest).is_file():
-                return True
-        return False
 
     def _port(self, ports: Table, key: str) -> Port:
         value, span = ports.raw(key), ports.place(key)

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from farthing.base.clock import Clock, SystemClock
 from farthing.core.errors import FlowError
-from farthing.flows.models import Models, Spent
+from farthing.flows.models import GatewayModels, Models, Spent
 from farthing.gateway.python import background
 
 T = TypeVar("T")
@@ -64,8 +64,8 @@ class Ambient:
         if _running() is self.loop:
             work.close()
             raise FlowError(
-                "A prompty was called without await on the loop that its own call needs.",
-                hint="Use AsyncPrompty and await it here, or make the node a plain function.",
+                "A model was called without await on the loop that the call itself needs.",
+                hint="Make the node a plain function, or await: a prompty is awaited as AsyncPrompty.",
             )
         return self._begin(work).result()
 
@@ -143,7 +143,7 @@ def current() -> Ambient:
     if here is not None:
         return here
     client = background()
-    models = Models(client.gateway, client.caller)
+    models = GatewayModels(client.gateway, client.caller)
     return Ambient(models, Spent(), SystemClock(), client.loop)
 
 

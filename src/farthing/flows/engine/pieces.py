@@ -30,17 +30,27 @@ class Threads:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def is_generator(value: object) -> bool:
+    """Whether it is read piece by piece."""
+    return isinstance(value, Iterator | AsyncIterator)
+
+
 async def pieces(
-    source: Iterator[Any] | AsyncIterator[Any], threads: Threads
+    source: Iterator[Any] | AsyncIterator[Any],
+    threads: Threads,
+    context: contextvars.Context | None = None,
 ) -> AsyncGenerator[Any, None]:
-    """What a generator yields, as it comes. Its end closes the generator, as does closing this one."""
+    """What a generator yields, as it comes. Its end closes the generator, as does closing this one.
+
+    context: what a plain one sees; the reader's unless it is given.
+    """
     try:
         if isinstance(source, AsyncIterator):
             async for piece in source:
                 yield piece
         else:
             # One context for all pieces: a generator may set a variable in one and read it in the next.
-            context = contextvars.copy_context()
+            context = context or contextvars.copy_context()
             while True:
                 piece = await threads.call(context.run, next, source, _END)
                 if piece is _END:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from farthing.core.errors import FlowError
@@ -32,6 +32,20 @@ class Picture(Protocol):
     def url(self) -> str:
         """Where it is, or itself as a data URL."""
         ...
+
+
+def pictures_in(value: Any) -> Iterator[Picture]:
+    """The images in a value, at any depth."""
+    if isinstance(value, list | dict):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from pictures_in(each)
+    elif is_picture(value):
+        yield value
+
+
+def is_picture(value: Any) -> bool:
+    """Whether it is an image that was read."""
+    return hasattr(value, "source_url") and hasattr(value, "url")
 
 
 class ChatFormatError(FlowError):

@@ -11,7 +11,7 @@ from farthing.core.errors import FlowFormatError
 from farthing.flows.engine.plan import Body
 from farthing.flows.graph import Node
 from farthing.flows.models import Models, Spent
-from farthing.flows.prompts.chat import Picture, parse_chat
+from farthing.flows.prompts.chat import parse_chat, pictures_in
 from farthing.flows.prompts.requests import (
     Api,
     Vendor,
@@ -106,7 +106,7 @@ class Llm:
         text = template if is_text else render(template, values)
         if not is_chat:
             return completion_body(model, unguard(text, guard.tokens), given)
-        messages = parse_chat(text, list(_pictures(rest)), detail=self._detail)
+        messages = parse_chat(text, list(pictures_in(rest)), detail=self._detail)
         return chat_body(self._vendor, model, unguard(messages, guard.tokens), given)
 
 
@@ -120,12 +120,3 @@ def prompt_body(template: str, new_token: NewToken) -> Body:
         return PromptText.of(text, guard.tokens)
 
     return Body(call=call, is_async=False, wants_exposed=True)
-
-
-def _pictures(value: Any) -> list[Picture]:
-    """The images in the values, at any depth."""
-    if isinstance(value, dict):
-        return [found for each in value.values() for found in _pictures(each)]
-    if isinstance(value, list):
-        return [found for each in value for found in _pictures(each)]
-    return [value] if hasattr(value, "source_url") and hasattr(value, "url") else []

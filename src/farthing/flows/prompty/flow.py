@@ -15,7 +15,8 @@ from farthing.flows.engine.line import failure, take_inputs
 from farthing.flows.engine.plan import LineResult, Trace
 from farthing.flows.graph import Flow, Output
 from farthing.flows.models import Models, Spent
-from farthing.flows.prompty.pictures import is_picture, with_pictures
+from farthing.flows.prompts.chat import is_picture
+from farthing.flows.prompty.pictures import with_pictures
 from farthing.flows.prompty.prompty import AsyncPrompty, Prompty
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +17,6 @@ _IMAGE = re.compile(rf"({_KEY.pattern})[:,]\s*(.*)", re.DOTALL)
 def with_pictures(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The values with what stands for an image as one. folder: of paths. Raises FlowInputError."""
     return {name: _read(value, folder) for name, value in values.items()}
-
-
-def pictures_in(value: Any) -> Iterator[Picture]:
-    """The images in a value, at any depth."""
-    if isinstance(value, list | dict):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from pictures_in(each)
-    elif is_picture(value):
-        yield value
-
-
-def is_picture(value: Any) -> bool:
-    """Whether it is an image that was read."""
-    return hasattr(value, "source_url") and hasattr(value, "url")
 
 
 def _read(value: Any, folder: Path) -> Any:

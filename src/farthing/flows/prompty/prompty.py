@@ -13,7 +13,7 @@ from farthing.base.tokens.count import count_tokens
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, UnknownModelError
 from farthing.flows.engine import ambient
 from farthing.flows.engine.ambient import Ambient
-from farthing.flows.prompts.chat import parse_chat
+from farthing.flows.prompts.chat import parse_chat, pictures_in
 from farthing.flows.prompts.requests import prompty_body
 from farthing.flows.prompts.templates import (
     Guard,
@@ -24,7 +24,7 @@ from farthing.flows.prompts.templates import (
 )
 from farthing.flows.prompty.answers import Answer, result_of, text_result, wants_json
 from farthing.flows.prompty.format import PromptyFile, load
-from farthing.flows.prompty.pictures import pictures_in, with_pictures
+from farthing.flows.prompty.pictures import with_pictures
 
 #: Configurations without a connection; the other names are older spellings.
 _TYPES = ("azure_openai", "azure_open_ai", "openai", "open_ai", "serverless")

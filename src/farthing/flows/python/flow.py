@@ -32,7 +32,7 @@ from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.flex.flow import AGGREGATE, FlexFlow
 from farthing.flows.graph import Flow
-from farthing.flows.models import Models, Spent
+from farthing.flows.models import GatewayModels, Models, Spent
 from farthing.flows.python import line
 from farthing.flows.python.line import PythonLine
 from farthing.gateway.python import background
@@ -175,7 +175,7 @@ class PythonFlow(Generic[P, T]):
     def _opened(self, *, is_streaming: bool = False) -> OpenPythonFlow:
         client = background()
         return self.open(
-            models=Models(client.gateway, client.caller),
+            models=GatewayModels(client.gateway, client.caller),
             connections=Connections(Path.cwd(), environ=os.environ),
             clock=SystemClock(),
             is_streaming=is_streaming,

@@ -9,10 +9,8 @@ from typing import Any
 
 import msgspec
 
-from farthing.core.calls import Caller
 from farthing.core.errors import FlowError
 from farthing.flows.models import Models, Spent
-from farthing.gateway.client import Gateway
 
 
 class Asking(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,26 +27,25 @@ _ASKING: ContextVar[Asking] = ContextVar("farthing_flow_asking")
 class CallersModels(Models):
     """A `Models` for all callers. Outside `asking` it refuses, so that no call is on a wrong account."""
 
-    def __init__(self, gateway: Gateway) -> None:
-        # The caller is never used: every call is handed to the models of the one who asked.
-        super().__init__(gateway, Caller(key_id="nobody"))
-
     async def ask(self, api: str, body: dict[str, Any], spent: Spent) -> dict[str, Any]:
         """See `Models.ask`."""
         asking, mine = _current(), Spent()
-        answer = await asking.models.ask(api, body, mine)
-        _book(mine, asking, spent)
-        return answer
+        try:
+            return await asking.models.ask(api, body, mine)
+        finally:
+            _book(mine, asking, spent)
 
     async def stream(
         self, api: str, body: dict[str, Any], spent: Spent
     ) -> AsyncGenerator[str, None]:
         """See `Models.stream`."""
         asking, mine = _current(), Spent()
-        async with aclosing(asking.models.stream(api, body, mine)) as pieces:
-            async for piece in pieces:
-                yield piece
-        _book(mine, asking, spent)
+        try:
+            async with aclosing(asking.models.stream(api, body, mine)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        finally:
+            _book(mine, asking, spent)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from farthing.core.errors import (
     NodeFailedError,
 )
 from farthing.flows.engine.line import take_inputs
-from farthing.flows.engine.pieces import Threads, close, pieces
+from farthing.flows.engine.pieces import Threads, close, is_generator, pieces
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.runnable import Runnable
 from farthing.flows.serving.inputs import refuse_files
@@ -132,7 +132,7 @@ class ServedFlow:
 
     def _answer(self, result: LineResult) -> Answer:
         shown = {name: each for name, each in result.outputs.items() if name not in self._hidden}
-        streams = [name for name, each in shown.items() if _is_generator(each)]
+        streams = [name for name, each in shown.items() if is_generator(each)]
         if len(streams) > 1:
             raise TwoStreamsError(
                 f"The outputs {', '.join(streams)} are generators, and one at most can be answered.",
@@ -152,7 +152,7 @@ class ServedFlow:
     async def _close_unused(self, result: LineResult, answer: Answer | None) -> None:
         used = result.outputs[answer.stream] if answer is not None and answer.stream else None
         for value in [*result.values.values(), *result.outputs.values()]:
-            if value is not used and _is_generator(value):
+            if value is not used and is_generator(value):
                 await close(value, self._threads)
 
     def _tell(self, result: LineResult) -> None:
@@ -216,10 +216,6 @@ def _text(body: bytes) -> str:
         return body.decode("utf-8")
     except UnicodeDecodeError:
         raise FlowInputError("The body is no UTF-8 text.", hint="Send JSON.") from None
-
-
-def _is_generator(value: object) -> bool:
-    return isinstance(value, Iterator | AsyncIterator)
 
 
 def _plain(value: object, name: str) -> Any:

@@ -1,21 +1,24 @@
-"""Prompt flow's tools for models, as Python code and package nodes call them: chat, completion, embedding."""
+"""Prompt flow's tools for models, as Python code and package nodes call them: chat, completion, embedding.
+
+They ask through the line's models, as LLM nodes do: a connection says by its type how a request is written, and the
+gateway who answers it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from farthing.core.errors import FlowError
 from farthing.flows.code.marks import PromptTemplate
 from farthing.flows.code.tool import ToolProvider, node
-from farthing.flows.connections import direct
 from farthing.flows.connections.types import (
     AzureOpenAIConnection,
-    Connection,
     OpenAIConnection,
     ServerlessConnection,
 )
-from farthing.flows.prompts.chat import ROLES, Message, parse_chat
-from farthing.flows.prompts.images import Image
+from farthing.flows.engine import ambient
+from farthing.flows.prompts.chat import ROLES, Message, parse_chat, pictures_in
 from farthing.flows.prompts.requests import (
     Api,
     RequestFormatError,
@@ -25,8 +28,6 @@ from farthing.flows.prompts.requests import (
     parameter_names,
 )
 from farthing.flows.prompts.templates import chat_lists, render, with_pictures_apart
-
-_CHAT, _COMPLETIONS, _EMBEDDINGS = "chat/completions", "completions", "embeddings"
 
 
 class AzureOpenAI(ToolProvider):
@@ -38,12 +39,12 @@ class AzureOpenAI(ToolProvider):
     @node
     def chat(self, prompt: PromptTemplate, deployment_name: str, **values: Any) -> Any:
         """See `chat`."""
-        return chat(self.connection, "AzureOpenAI", prompt, deployment_name, values)
+        return chat("AzureOpenAI", prompt, deployment_name, values)
 
     @node
     def completion(self, prompt: PromptTemplate, deployment_name: str, **values: Any) -> Any:
         """See `completion`."""
-        return completion(self.connection, "AzureOpenAI", prompt, deployment_name, values)
+        return completion("AzureOpenAI", prompt, deployment_name, values)
 
 
 class OpenAI(ToolProvider):
@@ -55,12 +56,12 @@ class OpenAI(ToolProvider):
     @node
     def chat(self, prompt: PromptTemplate, model: str = "", **values: Any) -> Any:
         """See `chat`."""
-        return chat(self.connection, "OpenAI", prompt, model, values)
+        return chat("OpenAI", prompt, model, values)
 
     @node
     def completion(self, prompt: PromptTemplate, model: str = "", **values: Any) -> Any:
         """See `completion`."""
-        return completion(self.connection, "OpenAI", prompt, model, values)
+        return completion("OpenAI", prompt, model, values)
 
 
 class AzureVision(ToolProvider):
@@ -72,7 +73,7 @@ class AzureVision(ToolProvider):
     @node
     def chat(self, prompt: PromptTemplate, deployment_name: str, **values: Any) -> Any:
         """See `chat_about_images`."""
-        return chat_about_images(self.connection, prompt, deployment_name, values)
+        return chat_about_images(prompt, deployment_name, values)
 
 
 class OpenAIVision(ToolProvider):
@@ -86,12 +87,10 @@ class OpenAIVision(ToolProvider):
         self, prompt: PromptTemplate, model: str = "gpt-4-vision-preview", **values: Any
     ) -> Any:
         """See `chat_about_images`."""
-        return chat_about_images(self.connection, prompt, model, values)
+        return chat_about_images(prompt, model, values)
 
 
-def chat(
-    connection: Connection, vendor: Vendor, prompt: str, model: str, values: dict[str, Any]
-) -> Any:
+def chat(vendor: Vendor, prompt: str, model: str, values: dict[str, Any]) -> Any:
     """The answer's text; its whole message when functions or tools were offered; pieces when streaming.
 
     values: parameters of the API, all others are the template's.
@@ -100,19 +99,17 @@ def chat(
     pictures = rest.pop("images", None) or []
     text = render(prompt, chat_lists(rest) if vendor == "AzureOpenAI" else rest)
     body = chat_body(vendor, model, parse_chat(text, pictures), given)
-    return _chat(connection, body, wants_message=bool(given.get("tools") or given.get("functions")))
+    return _chat(body, wants_message=bool(given.get("tools") or given.get("functions")))
 
 
-def chat_about_images(
-    connection: Connection, prompt: str, model: str, values: dict[str, Any]
-) -> Any:
+def chat_about_images(prompt: str, model: str, values: dict[str, Any]) -> Any:
     """As `chat`, with the images among the values put where the template names them."""
     taken = ("temperature", "top_p", "stream", "stop", "max_tokens", "seed", "detail",
              "presence_penalty", "frequency_penalty")  # fmt: skip
     given = {name: value for name, value in values.items() if name in taken}
     rest = {name: value for name, value in values.items() if name not in taken}
     text = render(with_pictures_apart(prompt), chat_lists(rest))
-    messages: list[Message] = parse_chat(text, list(_pictures(rest)))
+    messages: list[Message] = parse_chat(text, list(pictures_in(rest)))
     body: dict[str, Any] = {
         "model": model,
         "messages": messages,
@@ -128,19 +125,16 @@ def chat_about_images(
     for name in ("max_tokens", "seed"):
         if given.get(name) is not None:
             body[name] = given[name]
-    return _chat(connection, body)
+    return _chat(body)
 
 
-def completion(
-    connection: Connection, vendor: Vendor, prompt: str, model: str, values: dict[str, Any]
-) -> Any:
+def completion(vendor: Vendor, prompt: str, model: str, values: dict[str, Any]) -> Any:
     """The text that goes on from the prompt; pieces of it when streaming."""
     given, rest = _divided("completion", vendor, values)
     body = completion_body(model, render(prompt, rest), given)
     if body["stream"]:
-        events = direct.stream(connection, _COMPLETIONS, body)
-        return (each["choices"][0].get("text") or "" for each in events if each.get("choices"))
-    return direct.ask(connection, _COMPLETIONS, body)["choices"][0].get("text", "")
+        return _stream("completion", body)
+    return _ask("completion", body)["choices"][0].get("text", "")
 
 
 @node
@@ -150,13 +144,18 @@ def embedding(
     deployment_name: str = "",
     model: str = "text-embedding-ada-002",
 ) -> list[float]:
-    """The vector of a text."""
+    """The vector of a text. Raises FlowError for a connection that leads to no model."""
     body: dict[str, Any] = {"input": input, "model": model}
     if isinstance(connection, AzureOpenAIConnection):
         body["model"] = deployment_name
     elif isinstance(connection, ServerlessConnection):
         body.update(input=[input], encoding_format="float")
-    vector: list[float] = direct.ask(connection, _EMBEDDINGS, body)["data"][0]["embedding"]
+    elif not isinstance(connection, OpenAIConnection):
+        raise FlowError(
+            f"A {type(connection).__name__} leads to no model.",
+            hint="Use a connection of the type azure_open_ai, open_ai or serverless.",
+        )
+    vector: list[float] = _ask("embedding", body)["data"][0]["embedding"]
     return vector
 
 
@@ -187,19 +186,21 @@ def rendered(
     return render(template_content, values)
 
 
-def _chat(connection: Connection, body: dict[str, Any], *, wants_message: bool = False) -> Any:
+def _chat(body: dict[str, Any], *, wants_message: bool = False) -> Any:
     if body["stream"]:
-        return _pieces(direct.stream(connection, _CHAT, body))
-    message = direct.ask(connection, _CHAT, body)["choices"][0].get("message") or {}
+        return _stream("chat", body)
+    message = _ask("chat", body)["choices"][0].get("message") or {}
     return message if wants_message else message.get("content", "")
 
 
-def _pieces(events: Iterator[Any]) -> Iterator[str]:
-    for event in events:
-        for choice in (event.get("choices") or ())[:1]:
-            piece = (choice.get("delta") or {}).get("content")
-            if piece:
-                yield piece
+def _ask(api: str, body: dict[str, Any]) -> dict[str, Any]:
+    here = ambient.current()
+    return here.wait(here.models.ask(api, body, here.spent))
+
+
+def _stream(api: str, body: dict[str, Any]) -> Iterator[str]:
+    here = ambient.current()
+    return here.iterate(here.models.stream(api, body, here.spent))
 
 
 def _divided(
@@ -208,14 +209,3 @@ def _divided(
     names = parameter_names(api, vendor)
     given = {name: value for name, value in values.items() if name in names}
     return given, {name: value for name, value in values.items() if name not in names}
-
-
-def _pictures(value: Any) -> Iterator[Image]:
-    if isinstance(value, Image):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _pictures(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _pictures(each)

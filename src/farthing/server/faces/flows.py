@@ -58,7 +58,7 @@ class NotAcceptableError(FlowError):
 
 async def score(visit: Visit) -> None:
     """POST …/score: run one line"""
-    from farthing.flows.models import Models
+    from farthing.flows.models import GatewayModels
     from farthing.flows.serving.asking import asking
 
     exchange = visit.exchange
@@ -69,7 +69,7 @@ async def score(visit: Visit) -> None:
         raise _not_acceptable(wanted)
     body = await read_body(visit)
     tags, trace = tags_of(exchange.header("x-farthing-tags")), traceparent_of(exchange)
-    models = Models(visit.gateway, caller, tags=tags, traceparent=trace)
+    models = GatewayModels(visit.gateway, caller, tags=tags, traceparent=trace)
     with asking(models) as spent, in_callers_trace(exchange):
         stop_when_gone(exchange)
         try:
