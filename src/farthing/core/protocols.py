@@ -102,6 +102,15 @@ class Relays(Protocol):
 
 
 @runtime_checkable
+class ComesWhole(Protocol):
+    """What an Answer may offer besides: its one event without iterating, when all of it is there."""
+
+    def whole(self) -> Event | None:
+        """The event of kind WHOLE, after which `events` has none. None: iterate. Raises as `events` does."""
+        ...
+
+
+@runtime_checkable
 class Provider(Protocol):
     """Somebody who answers model calls. One instance per configured provider (connection)."""
 

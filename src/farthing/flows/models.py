@@ -93,7 +93,7 @@ class GatewayModels(Models):
         call: Call | None = None
         try:
             async with self._gateway.open(self._request(api, body), self._caller) as call:
-                wire = b"".join([event.wire async for event in call])
+                wire = await call.whole()
         finally:
             if call is not None:
                 _count(call.record, spent)

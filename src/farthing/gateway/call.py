@@ -13,9 +13,12 @@ from farthing.core.calls import (
     Caller,
     CallRecord,
     Event,
+    EventKind,
     InputSize,
     Request,
 )
+from farthing.core.chat import Failed
+from farthing.core.errors import FarthingError, UpstreamProtocolError, UpstreamServerError
 from farthing.core.models import Plan, Route
 from farthing.core.protocols import Take
 from farthing.gateway import billing
@@ -53,18 +56,18 @@ class Source(Protocol):
 
 
 class Ready:
-    """A source whose events are all there."""
+    """A source whose events are all there. left: those that were not handed out yet."""
 
-    __slots__ = ("_events",)
+    __slots__ = ("left",)
 
     def __init__(self, events: Iterable[Event]) -> None:
-        self._events = iter(events)
+        self.left = iter(events)
 
     def __aiter__(self) -> Ready:
         return self
 
     async def __anext__(self) -> Event:
-        for event in self._events:
+        for event in self.left:
             return event
         raise StopAsyncIteration
 
@@ -86,6 +89,14 @@ class CallHead(msgspec.Struct, frozen=True, kw_only=True):
     nanodollars: int | None = None
     cache: str = "off"
     dropped: tuple[str, ...] = ()
+
+
+def failure_in(event: Event) -> FarthingError:
+    """The error that an event of kind ERROR carries."""
+    for delta in event.deltas or ():
+        if isinstance(delta, Failed):
+            return delta.error
+    return UpstreamServerError("The provider reported an error inside its answer.")
 
 
 class Call:
@@ -217,6 +228,22 @@ class Call:
             dropped=self.dropped,
             traceparent=request.traceparent,
         )
+
+    async def whole(self) -> bytes:
+        """The body of an unstreamed answer, in place of iterating.
+
+        Raises what an event of kind ERROR carries, and UpstreamProtocolError when there is no body.
+        """
+        source = self.source
+        if isinstance(source, Ready):  # nearly always: it is settled before it is handed out
+            events = list(source.left)
+        else:
+            events = [event async for event in self]
+        if not events:
+            raise UpstreamProtocolError("The provider's answer is empty.")
+        if events[-1].kind is EventKind.ERROR:
+            raise failure_in(events[-1])
+        return events[-1].wire
 
     async def forward(self, take: Take, wait: Callable[[], Awaitable[None]]) -> None:
         """Hand the bytes of all events to `take`, in place of iterating. `wait`: until it wants more."""

@@ -107,7 +107,7 @@ class Client:
         chat = _chat_request(prompt, model, system, max_output_tokens, temperature, schema)
         gateway = self._open()
         async with gateway.open(_request(chat, tags), _SELF) as call:
-            body = b"".join([event.wire async for event in call])
+            body = await call.whole()
             completion = codec(_CHAT).decode_response(body)
             return Reply(
                 text="".join(text_of(choice.message) for choice in completion.choices[:1]),
@@ -153,9 +153,7 @@ class Client:
         body = msgspec.json.encode(payload)
         request = Request(dialect=_EMBED, body=body, head=codec(_EMBED).head(body), face=FACE)
         async with self._open().open(request, _SELF) as call:
-            answer = msgspec.json.decode(
-                b"".join([event.wire async for event in call]), type=_EmbedAnswer
-            )
+            answer = msgspec.json.decode(await call.whole(), type=_EmbedAnswer)
             rows = sorted(answer.data, key=lambda row: row.index)
             return Vectors(
                 vectors=tuple(_vector(row.embedding) for row in rows),

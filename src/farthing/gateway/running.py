@@ -18,10 +18,10 @@ from farthing.core.errors import (
 from farthing.core.models import Deployment, Timeouts
 from farthing.core.protocols import Answer, AnswerHead, Attempt, Relays, Take
 from farthing.gateway import billing, retry
-from farthing.gateway.call import ABORTED, Call, CallHead, Ready, Source
+from farthing.gateway.call import ABORTED, Call, CallHead, Ready, Source, failure_in
 from farthing.gateway.settlement import book
 from farthing.gateway.snapshot import can_be_priced
-from farthing.gateway.translate import AnswerTranslator, Prepared, failure_in, prepare
+from farthing.gateway.translate import AnswerTranslator, Prepared, prepare
 
 #: Events that may still be taken back when the answer turns out incomplete: they wait for its end.
 _CLOSING = (EventKind.FINISH, EventKind.USAGE, EventKind.END)
@@ -101,9 +101,11 @@ class Running:
         if not self._is_recorded:
             return self.events()
         call = self._call
-        ready = Ready([call.keep(event) for event in self._primed])
+        if call.is_collecting:
+            for event in self._primed:
+                call.keep(event)
         call.is_complete = True
-        return ready
+        return Ready(self._primed)
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """The answer for the client. A failure becomes an in-stream error; finish marks wait for the end."""
@@ -208,28 +210,37 @@ class Running:
         await self._close()
 
     async def _prime(self) -> None:
-        assert self._answer is not None and self._translator is not None
-        self._iterator = aiter(self._answer.events)
-        async for event in self._iterator:
-            if event.kind is EventKind.ERROR:
-                raise failure_in(event)
-            if event.kind is EventKind.CONTENT:
-                self._note_first_content()
-            translated = self._translator.translate(event)
-            if translated is not None:
-                self._primed.append(translated)
-            if event.kind is not EventKind.META:
-                break
-        if self._primed and self._primed[-1].kind is EventKind.WHOLE:
-            self._note_first_content()
-            self._call.dropped += self._translator.dropped
-            await self._finish_whole()
+        """Read up to the first content. A whole answer is settled here, before anything of it is sent."""
+        answer = self._answer
+        assert answer is not None
+        whole = getattr(answer, "whole", None)
+        event: Event | None = None if whole is None else whole()
+        is_all = event is not None
+        if event is not None:
+            self._accept(event)
+        else:
+            self._iterator = aiter(answer.events)
+            async for event in self._iterator:
+                self._accept(event)
+                if event.kind is not EventKind.META:
+                    break
+        if event is not None and event.kind is EventKind.WHOLE:
+            await self._finish_whole(is_all=is_all)
         self._publish_head()
 
-    async def _finish_whole(self) -> None:
-        """Read a whole answer's body to its end and settle it, before anything is sent to the client."""
-        async for _ in self._iterator:
-            pass
+    def _accept(self, event: Event) -> None:
+        translated = self._translate(event)
+        if translated is not None:
+            self._primed.append(translated)
+
+    async def _finish_whole(self, *, is_all: bool) -> None:
+        """Settle a whole answer. is_all: nothing of its body can be missing."""
+        assert self._translator is not None
+        self._note_first_content()
+        self._call.dropped += self._translator.dropped
+        if not is_all:
+            async for _ in self._iterator:
+                pass
         await self._succeed()
         await book(self._call)
 
@@ -238,16 +249,21 @@ class Running:
         while self._primed:
             yield self._primed.pop(0)
         async for event in self._iterator:
-            if event.kind is EventKind.ERROR:
-                raise failure_in(event)
-            if event.kind is EventKind.CONTENT:
-                self._note_first_content()
-            translated = self._translator.translate(event)
+            translated = self._translate(event)
             if translated is not None:
                 yield translated
         end = self._translator.end()
         if end is not None:
             yield end
+
+    def _translate(self, event: Event) -> Event | None:
+        """The client's form of an event, or None. Raises what an event of kind ERROR carries."""
+        if event.kind is EventKind.ERROR:
+            raise failure_in(event)
+        if event.kind is EventKind.CONTENT:
+            self._note_first_content()
+        assert self._translator is not None
+        return self._translator.translate(event)
 
     async def _hold(self, missing: int) -> None:
         """Make the reservation cover this try beside what earlier tries may still cost."""
@@ -259,7 +275,8 @@ class Running:
 
     def _read_head(self, head: AnswerHead) -> None:
         """A simulator behind HTTP says so itself, whatever type of provider it is configured as."""
-        self._spilled_from = head.header(_SPILLED_FROM)
+        if self._deployment.is_provisioned:
+            self._spilled_from = head.header(_SPILLED_FROM)
         self._is_simulated = self._deployment.is_simulated or head.header(_SIMULATED) == "true"
 
     def _attempt(self, prepared: Prepared) -> Attempt:

@@ -6,7 +6,7 @@ import msgspec
 
 from farthing.core.calls import Event, EventKind, Head, Request
 from farthing.core.chat import Failed
-from farthing.core.errors import FarthingError, UntranslatableError, UpstreamServerError
+from farthing.core.errors import FarthingError, UntranslatableError
 from farthing.core.models import Deployment
 from farthing.providers.usage_option import OPTED_DIALECTS
 from farthing.wire.codec import Codec, StreamWriter
@@ -118,11 +118,3 @@ class AnswerTranslator:
             client = codec(self._dialects[0])
             self._writer = client.writer(self._head, call_id=self._call_id, created=self._created)
         return self._writer
-
-
-def failure_in(event: Event) -> FarthingError:
-    """The error that an event of kind ERROR carries."""
-    for delta in event.deltas or ():
-        if isinstance(delta, Failed):
-            return delta.error
-    return UpstreamServerError("The provider reported an error inside its answer.")

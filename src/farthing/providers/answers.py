@@ -68,13 +68,22 @@ class WholeAnswer:
     def __aiter__(self) -> WholeAnswer:
         return self
 
+    def whole(self) -> Event | None:
+        """See `core.protocols.ComesWhole`."""
+        body = None if self._is_read else self._exchange.whole(self._limit)
+        return None if body is None else self._event(body)
+
     async def __anext__(self) -> Event:
         if self._is_read:
             raise StopAsyncIteration
+        return self._event(await self._exchange.body(self._limit))
+
+    async def aclose(self) -> None:
+        """Hand out nothing more."""
         self._is_read = True
-        body = self._exchange.whole(self._limit)
-        if body is None:
-            body = await self._exchange.body(self._limit)
+
+    def _event(self, body: bytes) -> Event:
+        self._is_read = True
         if body.find(b'"error"', 0, 4096) >= 0 and (status := error_status(body)) is not None:
             raise self._exchange.place(
                 self._dialect.decode_error(status, self._exchange.headers, body)
@@ -85,10 +94,6 @@ class WholeAnswer:
             self._exchange.place(error)
             raise
         return Event(wire=body, kind=EventKind.WHOLE)
-
-    async def aclose(self) -> None:
-        """Hand out nothing more."""
-        self._is_read = True
 
 
 class StreamedAnswer:

@@ -14,9 +14,8 @@ import msgspec
 from farthing.base.config.watch import Reload
 from farthing.base.telemetry.cells import Snapshot
 from farthing.base.telemetry.logs import describe_exception
-from farthing.core.calls import Caller, Event, EventKind, Head, Request
-from farthing.core.chat import Failed
-from farthing.core.errors import BadRequestError, FarthingError, UpstreamProtocolError
+from farthing.core.calls import Caller, Head, Request
+from farthing.core.errors import BadRequestError, FarthingError
 from farthing.core.money import format_dollars
 from farthing.gateway.call import Call
 from farthing.gateway.client import Gateway
@@ -307,21 +306,8 @@ async def _send_stream(visit: Visit, call: Call, framing: Framing) -> None:
 
 
 async def _send_whole(visit: Visit, call: Call) -> None:
-    body: bytes | None = None
-    async for event in call:
-        if event.kind is EventKind.ERROR:
-            raise _failure(event)
-        body = event.wire
-    if body is None:
-        raise UpstreamProtocolError("The provider's answer is empty.")
+    body = await call.whole()
     await visit.exchange.send(200, body, _call_headers(visit, call))
-
-
-def _failure(event: Event) -> FarthingError:
-    for delta in event.deltas or ():
-        if isinstance(delta, Failed):
-            return delta.error
-    return UpstreamProtocolError("The provider reported an error inside its answer.")
 
 
 def _call_headers(visit: Visit, call: Call) -> bytes:
