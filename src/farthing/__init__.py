@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from farthing.core.errors import FarthingError
     from farthing.flows.python.flow import flow
     from farthing.flows.python.node import node
+    from farthing.flows.variants.python import compare_variants
     from farthing.gateway.python import Client, Reply, Vectors, chat, embed, stream
 
 __version__ = "0.1.0"
@@ -18,6 +19,7 @@ __all__ = [
     "Reply",
     "Vectors",
     "chat",
+    "compare_variants",
     "embed",
     "flow",
     "node",
@@ -39,6 +41,10 @@ def __getattr__(name: str) -> Any:
         from farthing.flows.python.node import node
 
         return node
+    if name == "compare_variants":
+        from farthing.flows.variants.python import compare_variants
+
+        return compare_variants
     if name in __all__:
         from farthing.gateway import python
 

@@ -196,7 +196,9 @@ def test_variants_are_listed_and_compared(tmp_path: Path) -> None:
     write(tmp_path / "f", flow__dag__yaml=VARIANTS, **texts)
     assert "${ask.loud}" in run("variants", "f").stdout
     compared = json.loads(run("variants", "f", "--inputs", "question=Yes", "--json").stdout)
-    assert [each["outputs"]["answer"] for each in compared] == ["Yes", "Yes!"]
+    (row,) = compared["rows"]
+    answers = {label: each["outputs"]["answer"] for label, each in row["cells"].items()}
+    assert answers == {"default": "Yes", "ask.loud": "Yes!"}
     assert run("test", "f", "--variant", "${ask.loud}").stdout == "answer: Hi!\n"
     assert run("test", "f", "--variant", "ask.loud").stdout == "answer: Hi!\n"
     with pytest.raises(FlowFormatError, match=r"'lound'.*'loud'"):

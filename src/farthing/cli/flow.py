@@ -40,7 +40,7 @@ def _gateway_options(command: F) -> F:
     return command
 
 
-def _flow_options(command: F) -> F:
+def _environment_options(command: F) -> F:
     for option in (
         click.option(
             "--env",
@@ -54,12 +54,24 @@ def _flow_options(command: F) -> F:
             metavar="NAME=VALUE …",
             help="Set them first; '${connection.key}' is looked up.",
         ),
+    ):
+        command = option(command)
+    return command
+
+
+def _flow_options(command: F) -> F:
+    for option in (
+        _environment_options,
         many(
             "--init",
             metavar="NAME=VALUE … | FILE",
             help="What the class of a flex flow is made with.",
         ),
-        click.option("--variant", metavar="'${node.variant}'", help="Run this variant of a node."),
+        click.option(
+            "--variant",
+            metavar="'${node.variant}'",
+            help="Run this variant of a node; several with blanks between.",
+        ),
     ):
         command = option(command)
     return command
@@ -292,19 +304,43 @@ def show_(what: str, as_json: bool) -> None:
 
 @flow.command("variants", cls=SpacedCommand)
 @click.argument("path", type=_PATH, default=".")
-@many("--inputs", "-i", metavar="NAME=VALUE … | FILE", help="Try each variant on this line.")
+@many("--inputs", "-i", metavar="NAME=VALUE … | FILE", help="Compare on this one line.")
+@click.option("--data", type=_PATH, help="Compare on all lines of this file or folder.")
+@many("--column-mapping", metavar="INPUT='${data.column}' …", help="Where inputs come from.")
+@many(
+    "--matrix",
+    alone="",
+    metavar="['${node.v1,v2}' '${node.*}' …]",
+    help="Every combination of these; alone, of all variants. Without it: one node at a time.",
+)
 @click.option("--node", help="Only the variants of this node.")
+@click.option("--evaluate", type=_PATH, help="Run this evaluation flow over each of them.")
+@many(
+    "--evaluate-mapping", metavar="INPUT='${run.outputs.x}' …", help="Where its inputs come from."
+)
+@click.option(
+    "-n", "--name", help="Of the comparison; the same again goes on with it, or shows it."
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Take the first lines only, so many.")
+@click.option("--yes", "is_sure", is_flag=True, help="Run it, however large it is.")
+@click.option("--details", is_flag=True, help="Show each line's outputs, too.")
+@click.option("--output", type=_PATH, help="Write all lines side by side to this .csv or .jsonl.")
+@many("--connections", metavar="NODE.FIELD=VALUE …", help="Another connection or model for a node.")
+@_environment_options
 @_gateway_options
 @json_option
-def variants(path: Path, inputs: tuple[str, ...], node: str | None, **told: Any) -> None:
-    """List the variants of the flow at PATH; with --inputs, try each of them and compare."""
-    from farthing.cli.flow_show import compare_variants, list_variants
+def variants(path: Path, **told: Any) -> None:
+    """Compare variants of the flow at PATH over lines; without --inputs and --data, list them.
 
-    as_json = told.pop("as_json")
-    if inputs:
-        compare_variants(trial_of(path, inputs=inputs, **told), node, as_json=as_json)
-    else:
-        list_variants(path, node, as_json=as_json)
+    \b
+    farthing flow variants my-flow --inputs question="What is a farthing?"
+    farthing flow variants my-flow --data data.jsonl --matrix '${ask.*}' '${tone.warm,cool}' \\
+        --name first --evaluate eval-flow --evaluate-mapping answer='${run.outputs.answer}'
+    farthing flow variants --name first --details
+    """
+    from farthing.cli.flow_variants import asked_of, compare_or_show
+
+    sys.exit(0 if compare_or_show(asked_of(path, **told)) else 1)
 
 
 @flow.command("serve", cls=SpacedCommand)

@@ -122,13 +122,13 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
             init=trial.init,
             environment=trial.environment,
             overrides=definition.connections,
-            line_timeout_s=_number("PF_LINE_TIMEOUT_SEC"),
+            line_timeout_s=number_of("PF_LINE_TIMEOUT_SEC"),
         ) as flow:
             batch = Batch(
                 flow,
                 runs,
                 clock,
-                timeout_s=_number("PF_BATCH_TIMEOUT_SEC"),
+                timeout_s=number_of("PF_BATCH_TIMEOUT_SEC"),
                 on_progress=None if quiet else Shown(),
             )
             name = order.name or default_name(flow.flow.name, definition.variant, clock)
@@ -174,7 +174,8 @@ async def _done(run: Run, runs: Runs) -> Done:
     return Done(run=run, failures=failures)
 
 
-def _number(variable: str) -> float | None:
+def number_of(variable: str) -> float | None:
+    """The number in an environment variable; None where there is none."""
     try:
         return float(os.environ[variable])
     except (KeyError, ValueError):

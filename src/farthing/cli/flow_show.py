@@ -1,19 +1,16 @@
-"""Shows flows without running them, and variants side by side."""
+"""Shows flows without running them."""
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from farthing.cli.output import Column, note, print_json, print_table
+from farthing.cli.output import note, print_json, print_table
 from farthing.core.errors import FlowError
 
 if TYPE_CHECKING:
-    from farthing.cli.flow_test import Report, Trial
     from farthing.flows.graph import Node
 
 
@@ -133,9 +130,6 @@ def _node_row(node: Node) -> dict[str, Any]:
     }
 
 
-# --- variants ---
-
-
 def list_variants(path: Path, node: str | None, *, as_json: bool) -> None:
     """The variants of a flow, and which is the default."""
     from farthing.flows.jobs import graph_at
@@ -165,63 +159,3 @@ def _default(key: str, default: str) -> str:
 def _model(node: Node) -> object:
     values = {port.name: port.value for port in node.inputs}
     return values.get("deployment_name") or values.get("model") or ""
-
-
-def compare_variants(trial: Trial, node: str | None, *, as_json: bool) -> None:
-    """Try each variant on one line, one behind the other. A variant that fails is a row like the others."""
-    from farthing.flows.jobs import graph_at, variant_names
-
-    found = graph_at(trial.path)
-    names = variant_names(found, node)
-    if not names:
-        raise FlowError(
-            f"The flow '{found.name}' has no variants" + (f" of '{node}'." if node else "."),
-            hint="They stand under node_variants in its file.",
-        )
-    results = asyncio.run(_try_each(trial, names))
-    if as_json:
-        print_json(
-            [
-                {"variant": name, **(got.figures() if not isinstance(got, str) else {"error": got})}
-                for name, got in results
-            ]
-        )
-        return
-    rows = [[name, *_compared(got)] for name, got in results]
-    print_table(
-        [
-            "variant",
-            "outputs",
-            Column("tokens", "right"),
-            Column("cost", "right"),
-            Column("s", "right"),
-        ],
-        rows,
-    )
-
-
-async def _try_each(trial: Trial, names: list[str]) -> list[tuple[str, Report | str]]:
-    from farthing.cli.flow_test import try_once
-    from farthing.core.errors import FarthingError
-
-    results: list[tuple[str, Report | str]] = []
-    for name in names:
-        try:
-            result: Report | str = await try_once(dataclasses.replace(trial, variant=name))
-        except FarthingError as error:
-            result = str(error)
-        results.append((name, result))
-    return results
-
-
-def _compared(got: Report | str) -> list[object]:
-    from farthing.cli.flow_test import text_of
-    from farthing.core.money import format_dollars
-
-    if isinstance(got, str):
-        return [got, "", "", ""]
-    values = got.tried.line.outputs
-    text = "; ".join(f"{name}: {text_of(value)}" for name, value in values.items())
-    tokens = got.spent.input_tokens + got.spent.output_tokens
-    cost = format_dollars(got.spent.nanodollars)
-    return [text, f"{tokens:,}", cost, f"{got.latency_s:.2f}"]

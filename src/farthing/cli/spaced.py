@@ -17,9 +17,13 @@ _OPTION = re.compile(r"--?[A-Za-z]")
 
 
 class Many(click.Option):
-    """An option that takes every word up to the next option. Its value is a tuple of texts."""
+    """An option that takes every word up to the next option. Its value is a tuple of texts.
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
+    alone: its value where no word follows; without it there must be one.
+    """
+
+    def __init__(self, *arguments: Any, alone: str | None = None, **more: Any) -> None:
+        self.alone = alone
         more.setdefault("metavar", "WORD …")
         more["multiple"] = True
         super().__init__(*arguments, **more)
@@ -55,6 +59,8 @@ class SpacedCommand(click.Command):
                 while at < len(args) and not _OPTION.match(args[at]):
                     values.append(args[at])
                     at += 1
+                if not values and option.alone is not None:
+                    values = [option.alone]
                 if not values:
                     ctx.fail(f"{name} needs at least one value, e.g. {name} key=value.")
                 for each in values:

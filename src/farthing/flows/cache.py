@@ -43,7 +43,7 @@ class NodeCache:
         """
         if not node.is_cached or node.is_aggregation:
             return body
-        identity = _identity(flow, node)
+        identity = identity_of(flow, node)
         call = (
             self._waiting(identity, body.call)
             if body.is_async
@@ -86,7 +86,7 @@ class NodeCache:
             return kept
 
     def _keep(self, key: bytes | None, value: Any) -> None:
-        text = _as_json(value)
+        text = plain_json(value)
         if key is None or text is None or len(text) > MAX_BYTES:
             return
         with self._lock:
@@ -96,7 +96,7 @@ class NodeCache:
                 self._kept.popitem(last=False)
 
 
-def _identity(flow: Flow, node: Node) -> bytes:
+def identity_of(flow: Flow, node: Node) -> bytes:
     """What the node is: its source's text, its fields and the literals of its inputs. No secret is in it.
 
     A connection counts by its name. Modules that the source imports do not count.
@@ -129,11 +129,12 @@ def _key(identity: bytes, values: dict[str, Any]) -> bytes | None:
         name: sorted(value) if isinstance(value, frozenset) else value
         for name, value in values.items()
     }
-    text = _as_json(given)
+    text = plain_json(given)
     return None if text is None else blake2b(identity + text, digest_size=32).digest()
 
 
-def _as_json(value: Any) -> bytes | None:
+def plain_json(value: Any) -> bytes | None:
+    """The value as JSON; None where it would not come back from JSON as it was."""
     if not _is_plain(value) or inspect.isgenerator(value):
         return None
     try:

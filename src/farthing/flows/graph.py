@@ -151,17 +151,27 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
             hint=did_you_mean(name, names) or f"It has: {', '.join(names)}.",
         )
 
-    def with_variant(self, node: str, variant: str) -> Flow:
-        """The flow with another body of one node. Raises FlowFormatError."""
+    def with_variants(self, choices: Mapping[str, str]) -> Flow:
+        """The flow with other bodies of some nodes. choices: by node, its variant. Raises FlowFormatError."""
+        bodies = {node: self._body(node, variant) for node, variant in choices.items()}
+        nodes = tuple(bodies.get(each.name, each) for each in self.nodes)
+        return checked(msgspec.structs.replace(self, nodes=nodes))
+
+    def variants_of(self, node: str) -> Variants:
+        """The bodies that a node may have. Raises FlowFormatError: it has no variants."""
         choice = self.variants.get(node)
-        if choice is None:
-            span = next((each.span for each in self.nodes if each.name == node), NOWHERE)
-            raise wrong(
-                f"The node '{node}' of the flow '{self.name}' has no variants.",
-                hint=did_you_mean(node, list(self.variants)) or "See node_variants in its file.",
-                node=node,
-                span=span,
-            )
+        if choice is not None:
+            return choice
+        span = next((each.span for each in self.nodes if each.name == node), NOWHERE)
+        raise wrong(
+            f"The node '{node}' of the flow '{self.name}' has no variants.",
+            hint=did_you_mean(node, list(self.variants)) or "See node_variants in its file.",
+            node=node,
+            span=span,
+        )
+
+    def _body(self, node: str, variant: str) -> Node:
+        choice = self.variants_of(node)
         if variant not in choice.nodes:
             raise wrong(
                 f"The node '{node}' has no variant '{variant}'.",
@@ -170,8 +180,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
                 node=node,
                 span=choice.nodes[choice.default].span,
             )
-        nodes = tuple(choice.nodes[variant] if n.name == node else n for n in self.nodes)
-        return checked(msgspec.structs.replace(self, nodes=nodes))
+        return choice.nodes[variant]
 
     @property
     def chat_history(self) -> str | None:

@@ -15,7 +15,7 @@ from farthing.base.clock import Clock
 from farthing.core.errors import FlowFormatError, FlowInputError
 from farthing.flows.engine.engine import LINE_TIMEOUT_S
 from farthing.flows.engine.plan import LineResult
-from farthing.flows.graph import Flow, Variants
+from farthing.flows.graph import Flow
 
 if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
@@ -201,15 +201,3 @@ def turn(inputs: Mapping[str, Any], outputs: Mapping[str, Any], chat: Chat) -> d
     """One turn of a conversation as the history has it."""
     kept = {name: value for name, value in inputs.items() if name != chat.history}
     return {"inputs": kept, "outputs": dict(outputs)}
-
-
-def variant_names(flow: Flow, only: str | None = None) -> list[str]:
-    """Every variant of the flow, or of one node of it, as `${node.variant}`, the defaults first."""
-    names = []
-    choice: Variants
-    for node, choice in flow.variants.items():
-        if only not in (None, node):
-            continue
-        rest = [each for each in choice.nodes if each != choice.default]
-        names += [f"${{{node}.{each}}}" for each in (choice.default, *rest)]
-    return names

@@ -17,6 +17,7 @@ from farthing.flows.models import Models
 from farthing.flows.prompty import format as promptyfile
 from farthing.flows.prompty.prompty import Prompty
 from farthing.flows.runnable import Runnable
+from farthing.flows.variants.choices import choices_of
 
 if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
@@ -29,8 +30,6 @@ _FILES: dict[str, Kind] = {
     flexfile.FILE: "flex",
     "flow.flex.yml": "flex",
 }
-#: `${node.variant}`; the bare `node.variant` is understood as well.
-_VARIANT = re.compile(r"\$\{(?P<node>[^.{}]+)\.(?P<variant>[^{}]+)\}|(?P<n>[^.{}]+)\.(?P<v>[^{}]+)")
 _CONNECTION_VALUE = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
 
 
@@ -48,10 +47,11 @@ def open_flow(
 ) -> Runnable:
     """Open what is at `path`; or a graph, function, class, object or Prompty that is passed straight.
 
-    variant: `${node.variant}`, of a DAG. init: of a flex class; of a prompty what to change in its front
-    matter. environment: variables, which count before those of the flow's file; all of them are set in this
-    process. is_streaming: outputs that come piece by piece are asynchronous generators, else joined texts.
-    limits: `threads`, `line_timeout_s`. Raises FlowFormatError, FlowInputError, ConnectionMissingError.
+    variant: `${node.variant}`, one or several, of a DAG. init: of a flex class; of a prompty what to change
+    in its front matter. environment: variables, which count before those of the flow's file; all of them are
+    set in this process. is_streaming: outputs that come piece by piece are asynchronous generators, else
+    joined texts. limits: `threads`, `line_timeout_s`; of a DAG `around` too. Raises FlowFormatError,
+    FlowInputError, ConnectionMissingError.
     """
     given: dict[str, Any] = {
         "models": models,
@@ -84,17 +84,11 @@ def open_flow(
 
 
 def varied(flow: Flow, variant: str | None) -> Flow:
-    """The flow with the variant that `${node.variant}` names. Raises FlowInputError, FlowFormatError."""
-    if not variant:
-        return flow
-    found = _VARIANT.fullmatch(variant.strip())
-    if found is None:
-        raise FlowInputError(
-            f"'{variant[:80]}' names no variant.",
-            hint="Write '${node.variant}', in single quotes so that the shell leaves it alone.",
-            param="variant",
-        )
-    return flow.with_variant(found["node"] or found["n"], found["variant"] or found["v"])
+    """The flow with the variants that `${node.variant}`, one or several, name.
+
+    Raises FlowInputError, FlowFormatError.
+    """
+    return flow.with_variants(choices_of(variant)) if variant else flow
 
 
 def find_flow(path: Path) -> tuple[Kind, Path]:

@@ -20,9 +20,11 @@ from farthing.flows.batch.mapping import ColumnMapping
 from farthing.flows.batch.records import Definition, End, Line, Run
 from farthing.flows.batch.runfolder import file_digests
 from farthing.flows.batch.runs import Runs
+from farthing.flows.batch.shared import with_shares
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.models import Spent
 from farthing.flows.runnable import Runnable
+from farthing.flows.variants.choices import choices_of
 
 #: Lines that run at once, unless the caller says otherwise.
 IN_FLIGHT = 16
@@ -143,7 +145,7 @@ class Batch:
         mapping = ColumnMapping(
             definition.column_mapping, self._flow.flow.inputs, sources=feed.sources
         )
-        lines = _Lines(feed.groups(), mapping)
+        lines = _Lines(feed.groups(), mapping, limit=definition.limit)
         first = await lines.peek()
         mapping.apply(first.sources, where=first.where)
         return lines
@@ -230,6 +232,8 @@ class _Session:
                 result = await self._flow.run(inputs, number=fed.number)
             took_s = self._clock.monotonic() - started_s
             line = self._recorder.record(fed, inputs, result, started_at_s, took_s)
+            if result.shares is not None:
+                line = with_shares(line, result.shares, run=self.id)
             if line.status == "completed" and self._recorder.has_end:
                 self._results[fed.number] = self._recorder.trimmed(result)
             await self.keeper.add(line)
@@ -278,10 +282,13 @@ class _Session:
 class _Lines:
     """The lines of a feed, one at a time, to any number of takers; a group is read when one is needed."""
 
-    def __init__(self, groups: AsyncIterator[list[Fed]], mapping: ColumnMapping) -> None:
+    def __init__(
+        self, groups: AsyncIterator[list[Fed]], mapping: ColumnMapping, *, limit: int | None
+    ) -> None:
         self.mapping = mapping
         self._groups = groups
         self._ready: deque[Fed] = deque()
+        self._left = limit  # None: no end
         # A generator cannot be asked by two takers at once.
         self._turn = asyncio.Lock()
 
@@ -298,6 +305,10 @@ class _Lines:
 
     async def next(self) -> Fed | None:
         """The next line; None: that was the last."""
+        if self._left is not None:
+            if self._left <= 0:
+                return None
+            self._left -= 1
         if not self._ready:
             async with self._turn:
                 if not self._ready:
@@ -313,8 +324,8 @@ class _Lines:
 
 
 def default_name(flow: str, variant: str | None, clock: Clock) -> str:
-    """`<flow>_<variant>_<timestamp>`, as prompt flow names a run. variant: `${node.variant}`."""
-    which = "default" if variant is None else variant.strip("${}").rpartition(".")[2]
+    """`<flow>_<variant>_<timestamp>`, as prompt flow names a run. variant: `${node.variant}`, or several."""
+    which = "default" if variant is None else "_".join(choices_of(variant).values())
     moment = datetime.fromtimestamp(clock.now(), UTC)
     return f"{flow}_{which}_{moment:%Y%m%d_%H%M%S_%f}"
 

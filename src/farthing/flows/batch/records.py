@@ -35,6 +35,22 @@ MIGRATIONS = (
                 PRIMARY KEY (run, line))""",
         ),
     ),
+    Migration(
+        room="flows",
+        number=2,
+        name="what the runs of a matrix share",
+        statements=(
+            # JSON: what the line took from other runs, as they had paid for it.
+            "ALTER TABLE flow_lines ADD COLUMN shared TEXT",
+            # A node's value for a line, as JSON, with what it cost the run that has made it.
+            """CREATE TABLE flow_values (
+                matrix TEXT NOT NULL, line INTEGER NOT NULL, key TEXT NOT NULL, run INTEGER NOT NULL,
+                value TEXT NOT NULL, calls INTEGER NOT NULL, input_tokens INTEGER NOT NULL,
+                output_tokens INTEGER NOT NULL, nanodollars INTEGER NOT NULL, latency_us INTEGER NOT NULL,
+                PRIMARY KEY (matrix, line, key))""",
+            "CREATE INDEX flow_values_run ON flow_values (run)",
+        ),
+    ),
 )
 
 #: interrupted: it was running, and its process is no more; it is told when it is read, never stored.
@@ -47,7 +63,8 @@ class Definition(PrivateStruct, frozen=True, kw_only=True, omit_defaults=True):
 
     flow: the folder or file. data: a path; data_digest: what it held. run: an earlier run that rows come
     from. connections: overrides by node. run_file: where it was read from; environment and init are named
-    only, their values may be secret. files: the flow's own, each with its digest, when the run began.
+    only, their values may be secret. files: the flow's own, each with its digest, when the run began. limit:
+    take so many lines only. matrix: the comparison that it is part of.
     """
 
     flow: str
@@ -66,6 +83,8 @@ class Definition(PrivateStruct, frozen=True, kw_only=True, omit_defaults=True):
     init: tuple[str, ...] = ()
     resume_from: str | None = None
     files: dict[str, str] = {}
+    limit: int | None = None
+    matrix: str | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,11 +112,39 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     error_message: str | None
 
 
+class Done(PrivateStruct, frozen=True, kw_only=True):
+    """What a node has made for a line, for other runs that would do the same. key: what work it was.
+
+    value: JSON text, the user's own data. run: who has done it, 0 while it is not kept. The rest is what it
+    cost and took.
+    """
+
+    matrix: str
+    line: int
+    key: str
+    value: str
+    run: int = 0
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    nanodollars: int = 0
+    latency_us: int = 0
+
+
+class Shares(PrivateStruct, frozen=True, kw_only=True):
+    """What a line took from other runs, and what it leaves them. saved_s: the time that it was spared."""
+
+    taken: tuple[Done, ...] = ()
+    made: tuple[Done, ...] = ()
+    saved_s: float = 0.0
+
+
 class Line(PrivateStruct, frozen=True, kw_only=True):
     """A line that is over. inputs, columns, outputs, node_values: JSON texts, the user's own data.
 
     columns: those of its row of data that the inputs do not show. node_values: None where nothing behind
-    all lines needs them, or where they are no JSON.
+    all lines needs them, or where they are no JSON. shared: JSON of a Spent, what it took from other runs as
+    they had paid for it; latency_us has the time of that in it. made: kept beside the line, not read with it.
     """
 
     number: int
@@ -111,6 +158,8 @@ class Line(PrivateStruct, frozen=True, kw_only=True):
     error_message: str | None = None
     started_at_ms: int = 0
     latency_us: int = 0
+    shared: str | None = None
+    made: tuple[Done, ...] = ()
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ import msgspec
 from farthing.base.clock import Clock
 from farthing.base.storage import Database, Query, Row, Work
 from farthing.core.errors import ConflictError, NotFoundError, did_you_mean
-from farthing.flows.batch.records import MIGRATIONS, Definition, End, Line, LineStatus, Run
+from farthing.flows.batch.records import MIGRATIONS, Definition, Done, End, Line, LineStatus, Run
+from farthing.flows.batch.shared import done_for, forgetting, keeping
 from farthing.flows.models import Spent
 
 #: Rows that are read at once.
@@ -186,6 +187,7 @@ class Runs:
                 )
             if rows:
                 yield Query(_INSERT_LINE, many=rows)
+            yield from keeping(run, lines)
 
         await self._database.write(work)
 
@@ -243,6 +245,19 @@ class Runs:
         )
         return [await self._seen(row) for row in rows]
 
+    async def of_matrix(self, matrix: str) -> list[Run]:
+        """The runs of a comparison, its evaluations too, in the order in which they were made."""
+        prefix = f"{matrix}:"
+        rows = await self._database.read(
+            f"{_SELECT} WHERE substr(name, 1, ?) = ? ORDER BY id", (len(prefix), prefix)
+        )
+        found = [await self._seen(row) for row in rows]
+        return [each for each in found if each.definition.matrix == matrix]
+
+    async def done_for(self, matrix: str, line: int) -> dict[str, Done]:
+        """What runs of a comparison have made for a line, by key."""
+        return await done_for(self._database, matrix, line)
+
     async def describe(
         self,
         name: str,
@@ -283,6 +298,7 @@ class Runs:
 
         def work() -> Work[None]:
             yield Query("DELETE FROM flow_lines WHERE run = ?", (run.id,))
+            yield forgetting(run.id)
             yield Query("DELETE FROM flow_runs WHERE id = ?", (run.id,))
 
         await self._database.write(work)
@@ -355,6 +371,7 @@ _LINE_COLUMNS = (
     "error_message",
     "started_at_ms",
     "latency_us",
+    "shared",
 )
 _FIELDS = {"line": "number"}
 _INSERT_LINE = (

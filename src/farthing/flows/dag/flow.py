@@ -26,6 +26,9 @@ from farthing.flows.prompts.images import load_inputs
 from farthing.flows.prompts.llm import Llm, prompt_body
 from farthing.flows.prompts.requests import Vendor
 
+#: What stands in place of a node's body.
+Around = Callable[[Flow, Node, Body], Body]
+
 
 class DagFlow:
     """See `runnable.Runnable`."""
@@ -41,14 +44,16 @@ class DagFlow:
         line_timeout_s: float = LINE_TIMEOUT_S,
         cache: NodeCache | None = None,
         is_streaming: bool = False,
+        around: Around | None = None,
     ) -> None:
         """Imports the flow's functions. cache: for nodes with `enable_cache`; without it none is cached.
 
         is_streaming: outputs that come piece by piece are asynchronous generators; else joined texts.
-        Raises FlowFormatError, ConnectionMissingError.
+        around: given each node with its body, what stands in its place. Raises FlowFormatError, ConnectionMissingError.
         """
         self.flow = flow
         self._cache = cache
+        self._around = around
         self._is_streaming = is_streaming
         self._streams = Threads()
         self._line_timeout_s = line_timeout_s
@@ -133,7 +138,9 @@ class DagFlow:
             "custom_llm": lambda each: python_body(self.flow, each, self._connections),
         }
         body = makers[node.kind](node)
-        return body if self._cache is None else self._cache.wrap(self.flow, node, body)
+        if self._cache is not None:
+            body = self._cache.wrap(self.flow, node, body)
+        return body if self._around is None else self._around(self.flow, node, body)
 
     def _llm(self, node: Node) -> Body:
         vendor: Vendor = "AzureOpenAI"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from farthing.core.errors import FarthingError
 from farthing.flows.graph import Flow, Node, Port
 from farthing.flows.references import InputReference
+
+if TYPE_CHECKING:
+    from farthing.flows.batch.records import Shares
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +44,8 @@ class LineResult(msgspec.Struct, kw_only=True):
 
     bypassed: the nodes whose condition was not met, and those that had nothing but these to go on.
     metrics: what was logged, by name; of the nodes behind all lines.
-    is_bare: the flow returned one value that is no dict; it is the output `output`.
+    is_bare: the flow returned one value that is no dict; it is the output `output`. shares: what it has in
+    common with runs of the same matrix.
     """
 
     inputs: dict[str, Any]
@@ -53,6 +57,7 @@ class LineResult(msgspec.Struct, kw_only=True):
     warnings: list[str] = []
     error: FarthingError | None = None
     is_bare: bool = False
+    shares: Shares | None = None
 
 
 class Step(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -23,7 +23,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 import msgspec
 
 from farthing.base.clock import Clock, SystemClock
-from farthing.core.errors import FlowError, FlowFormatError
+from farthing.core.errors import FlowFormatError
 from farthing.flows.batch.data import Row, read
 from farthing.flows.batch.feed import rows_in_memory
 from farthing.flows.batch.mapping import DATA, ColumnMapping, numbered
@@ -35,6 +35,7 @@ from farthing.flows.graph import Flow
 from farthing.flows.models import GatewayModels, Models, Spent
 from farthing.flows.python import line
 from farthing.flows.python.line import PythonLine
+from farthing.flows.python.waiting import wait
 from farthing.gateway.python import background
 
 P = ParamSpec("P")
@@ -93,7 +94,7 @@ class PythonFlow(Generic[P, T]):
 
         Call it from code without an event loop; in one, await the flow itself.
         """
-        return _wait(self._run(self._by_name(args, inputs)))
+        return wait(self._run(self._by_name(args, inputs)))
 
     def stream(self, *args: P.args, **inputs: P.kwargs) -> Iterator[Any]:
         """What the flow yields, piece by piece; of one that yields nothing its outputs, in one piece.
@@ -116,7 +117,7 @@ class PythonFlow(Generic[P, T]):
         lines at once. Raises FlowInputError: data that cannot be read, a mapping that fits nothing. For
         runs that are kept and resumable: `farthing flow run`.
         """
-        return _wait(self._batch(_rows(data), column_mapping or {}, in_flight))
+        return wait(self._batch(_rows(data), column_mapping or {}, in_flight))
 
     def aggregate(
         self, function: Callable[[list[Any]], Mapping[str, float]], /
@@ -204,7 +205,7 @@ class PythonFlow(Generic[P, T]):
     def _stream(self, inputs: Mapping[str, Any]) -> Generator[Any, None, None]:
         flow = self._opened(is_streaming=True)
         try:
-            result = _wait(flow.run(inputs))
+            result = wait(flow.run(inputs))
             if result.error is not None:
                 raise result.error
             for value in result.outputs.values() if result.is_bare else (result.outputs,):
@@ -213,7 +214,7 @@ class PythonFlow(Generic[P, T]):
                 else:
                     yield value
         finally:
-            _wait(flow.aclose())
+            wait(flow.aclose())
 
 
 class OpenPythonFlow:
@@ -302,39 +303,15 @@ def _rows(data: Path | str | Iterable[Mapping[str, Any]]) -> Iterable[Row]:
     return read(Path(data)) if isinstance(data, Path | str) else rows_in_memory(data)
 
 
-def _wait(work: Coroutine[Any, Any, T]) -> T:
-    """Run it on the loop of the process's own client, and wait. Raises FlowError on a running loop."""
-    if _is_on_a_loop():
-        work.close()
-        raise FlowError(
-            "A flow was run and waited for where an event loop runs.",
-            hint="Await the flow itself here: `await answer(…)`.",
-        )
-    future = asyncio.run_coroutine_threadsafe(work, background().loop)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()  # Ctrl-C here stops the work there
-        raise
-
-
 def _pieces(source: AsyncIterator[Any]) -> Generator[Any, None, None]:
     try:
-        while (piece := _wait(_next(source))) is not _END:
+        while (piece := wait(_next(source))) is not _END:
             yield piece
     finally:
         close = getattr(source, "aclose", None)
         if close is not None:
-            _wait(close())
+            wait(close())
 
 
 async def _next(source: AsyncIterator[Any]) -> Any:
     return await anext(source, _END)
-
-
-def _is_on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -1,0 +1,1 @@
+"""Variants of nodes compared: which combinations, what they share, how they did."""
