@@ -11,7 +11,6 @@ import msgspec
 
 from farthing.core.calls import Caller, CallRecord, Request
 from farthing.core.errors import UpstreamProtocolError
-from farthing.gateway.call import Call
 from farthing.gateway.client import Gateway
 from farthing.gateway.texts import texts
 from farthing.wire.dialects import codec
@@ -90,30 +89,28 @@ class GatewayModels(Models):
 
     async def ask(self, api: str, body: dict[str, Any], spent: Spent) -> dict[str, Any]:
         """See `Models.ask`."""
-        call: Call | None = None
+        opened = self._gateway.open(self._request(api, body), self._caller)
         try:
-            async with self._gateway.open(self._request(api, body), self._caller) as call:
+            async with opened as call:
                 wire = await call.whole()
         finally:
-            if call is not None:
-                _count(call.record, spent)
+            _count(opened.record, spent)
         return answer_of(api, wire)
 
     async def stream(
         self, api: str, body: dict[str, Any], spent: Spent
     ) -> AsyncGenerator[str, None]:
         """See `Models.stream`."""
-        call: Call | None = None
+        opened = self._gateway.open(self._request(api, body), self._caller)
         try:
             async with (
-                self._gateway.open(self._request(api, body), self._caller) as call,
+                opened as call,
                 aclosing(texts(call, APIS[api].dialect)) as pieces,
             ):
                 async for text in pieces:
                     yield text
         finally:  # what was used counts, also of an answer that was left early
-            if call is not None:
-                _count(call.record, spent)
+            _count(opened.record, spent)
 
     def _request(self, api: str, body: dict[str, Any]) -> Request:
         dialect = APIS[api].dialect
@@ -141,8 +138,12 @@ def answer_of(api: str, wire: bytes) -> dict[str, Any]:
     return answer
 
 
-def _count(record: CallRecord, spent: Spent) -> None:
-    spent.calls += 1
+def _count(record: CallRecord | None, spent: Spent) -> None:
+    """Add what a call used, however it ended: also one that was cancelled before its answer began."""
+    if record is None:
+        return
+    if record.outcome == "ok" or any(attempt.was_sent for attempt in record.attempts):
+        spent.calls += 1
     for attempt in record.attempts:
         spent.input_tokens += attempt.usage.input_tokens
         spent.output_tokens += attempt.usage.output_tokens

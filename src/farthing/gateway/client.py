@@ -15,7 +15,7 @@ from farthing.base.clock import Clock, SystemClock
 from farthing.base.config.settings import Settings
 from farthing.base.storage import connect
 from farthing.base.telemetry.metrics import Metrics
-from farthing.core.calls import Caller, Request
+from farthing.core.calls import Caller, CallRecord, Request
 from farthing.core.errors import OverloadedError
 from farthing.core.protocols import CallSink, Policy
 from farthing.gateway import pipeline
@@ -186,6 +186,12 @@ class OpenCall:
         self._gateway = gateway
         self._request = request
         self._caller = caller
+        self._call: Call | None = None
+
+    @property
+    def record(self) -> CallRecord | None:
+        """What is kept of the call, also when entering raised; None: it was not admitted."""
+        return None if self._call is None else self._call.record
 
     async def __aenter__(self) -> Call:
         snapshot = self._gateway.admit()
@@ -204,10 +210,12 @@ class OpenCall:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        call = self._call
+        assert call is not None, "it was entered"
         try:
-            await pipeline.end(self._call, error)
+            await pipeline.end(call, error)
         finally:
-            self._call.snapshot.in_flight -= 1
+            call.snapshot.in_flight -= 1
 
 
 @asynccontextmanager
