@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
-from farthing.flows.check.findings import Finding, Known, at, is_installed, package_of
+from farthing.flows.check.findings import Finding, Known, at, is_installed
+from farthing.flows.check.packages import check_package_tool
 from farthing.flows.check.source import check_imports, check_python, parsed
 from farthing.flows.graph import Flow, Node
 
@@ -107,7 +108,7 @@ def _check_dag(file: Path, known: Known) -> Iterator[Finding]:
         bodies += [node for node in choice.nodes.values() if node not in bodies]
     for node in bodies:
         if node.source.kind in ("package", "package_with_prompt"):
-            yield from _check_package_tool(node)
+            yield from check_package_tool(node, known)
         elif node.kind in ("python", "custom_llm"):
             yield from check_python(flow, node, known)
         if node.kind in ("llm", "prompt") and node.source.path:
@@ -160,22 +161,6 @@ def _check_template(flow: Flow, node: Node) -> Iterator[Finding]:
         if not flow.includes:  # those are copied beside the flow before it runs
             message = f"The template of '{node.name}' cannot be read."
             yield Finding(kind="broken", message=message, path=str(file), node=node.name)
-
-
-def _check_package_tool(node: Node) -> Iterator[Finding]:
-    tool = node.source.tool or ""
-    module = tool.rpartition(".")[0] or tool
-    if tool.startswith("promptflow.tools.") or is_installed(module.partition(".")[0]):
-        return
-    package = module.partition(".")[0]
-    yield Finding(
-        kind="package",
-        message=f"'{node.name}' uses the tool '{tool}', whose package is not installed.",
-        hint=f"pip install {package_of(package).replace('_', '-')}",
-        path=node.span.path,
-        line=node.span.line,
-        node=node.name,
-    )
 
 
 # --- flex and prompty ---

@@ -196,12 +196,14 @@ class ServerlessConnection(_Keyed):
 
 
 class SerpConnection(_Keyed):
-    """The search of SerpAPI."""
+    """The search of SerpAPI. api_base: another address for it, as of a proxy; SerpAPI's own unless given."""
 
     TYPE, YAML = "Serp", "serp"
+    api_base = _Field("api_base")
 
-    def __init__(self, api_key: str, **told: Any) -> None:
-        super().__init__(secrets=_keys(api_key), **told)
+    def __init__(self, api_key: str, api_base: str | None = None, **told: Any) -> None:
+        configs = {"api_base": api_base} if api_base else {}
+        super().__init__(configs=configs, secrets=_keys(api_key), **told)
 
 
 class _VectorStore(_Keyed):
