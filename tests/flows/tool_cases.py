@@ -272,7 +272,7 @@ class Recorder:
                 "headers": {
                     name: handler.headers[name] for name in HEADERS if name in handler.headers
                 },
-                "body": json.loads(body) if body else None,
+                "body": json.loads(body) if body[:1] in (b"{", b"[") else None,
             }
         )
         is_text = isinstance(self.answer, str)
