@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
-from farthing.flows.check.findings import Finding, Known, at, is_installed
+from farthing.flows.check.findings import Finding, Known, at, check_model, is_installed
 from farthing.flows.check.packages import check_package_tool
 from farthing.flows.check.source import check_imports, check_python, parsed
 from farthing.flows.graph import Flow, Node
@@ -124,18 +124,8 @@ def _check_llm(node: Node, known: Known) -> Iterator[Finding]:
         message = f"The LLM node '{node.name}' names no model."
         hint = "Add deployment_name (Azure) or model (OpenAI) to its inputs."
         yield Finding(kind="broken", message=message, hint=hint, **at(node.span, node))
-    elif port.reference is None and isinstance(port.value, str) and port.value:
-        reason = known.why_no_model(port.value)
-        if reason is not None:
-            yield Finding(
-                kind="model",
-                subject=port.value,
-                message=f"The model '{port.value}' cannot be called here.",
-                hint=reason,
-                path=port.span.path,
-                line=port.span.line,
-                node=node.name,
-            )
+    else:
+        yield from check_model(port, node, known)
     if node.connection and node.connection not in known.connections:
         message = f"Its models are asked through this gateway; '{node.connection}' is not needed."
         yield Finding(kind="note", message=message, **at(node.span, node))

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from farthing.core.errors import did_you_mean
-from farthing.flows.check.findings import Finding, Known, at, is_installed, package_of
+from farthing.flows.check.findings import (
+    Finding,
+    Known,
+    at,
+    check_model,
+    is_installed,
+    package_of,
+)
 from farthing.flows.graph import Node, Port
 from farthing.flows.shim import NAME
 from farthing.flows.tools.packaged import (
@@ -16,6 +23,9 @@ from farthing.flows.tools.packaged import (
     needed_inputs,
     packaged_tools,
 )
+
+#: The inputs that name a model; of two that are given the first counts.
+_MODELS = ("deployment_name", "model")
 
 
 def check_package_tool(node: Node, known: Known) -> Iterator[Finding]:
@@ -62,6 +72,10 @@ def _check_inputs(node: Node, told: Mapping[str, Any], known: Known) -> Iterator
                 hint=did_you_mean(port.name, inputs) or f"It takes: {', '.join(inputs)}.",
                 **at(port.span, node),
             )
+    # The tools for models take one of two names for a model, by the connection's type.
+    named = [port for port in node.inputs if port.name in _MODELS and port.value]
+    if named and told.get("category") == "llm":
+        yield from check_model(min(named, key=lambda port: _MODELS.index(port.name)), node, known)
     given = {port.name for port in node.inputs}
     missing = [name for name in needed_inputs(told) if name not in given]
     if missing:
@@ -79,15 +93,20 @@ def _check_value(
     if port.reference is not None or not isinstance(port.value, str) or not port.value:
         return
     wanted, choices = told["type"], told.get("enum")
-    if wanted[0].endswith("Connection") and port.value not in known.connections:
+    prefix = str(told.get("connection_prefix") or "")
+    if prefix and not port.value.lower().startswith(prefix.lower()):
         yield Finding(
-            kind="connection",
-            subject=port.value,
-            message=f"'{node.name}' needs the connection '{port.value}' ({' or '.join(wanted)}).",
-            hint=did_you_mean(port.value, known.connections)
-            or f"Create it: farthing pf connection create -f FILE --name {port.value}",
+            kind="adaptation",
+            message=f"'{node.name}' names '{port.value}', and Azure workspaces are not looked into here.",
+            hint=f"Create a custom connection to the endpoint, and write {port.name}: {prefix}NAME.",
             **at(port.span, node),
         )
+    elif prefix:
+        yield from _check_connection(
+            node, port, port.value[len(prefix) :], "CustomConnection", known
+        )
+    elif wanted[0].endswith("Connection"):
+        yield from _check_connection(node, port, port.value, " or ".join(wanted), known)
     elif choices is not None and port.value not in choices:
         is_open = bool(told.get("allow_manual_entry"))
         yield Finding(
@@ -95,5 +114,19 @@ def _check_value(
             message=f"'{node.name}' gives '{port.name}' the value '{port.value}', "
             + ("which its service may not know." if is_open else "which there is not."),
             hint=did_you_mean(port.value, choices) or f"Known: {', '.join(choices)}.",
+            **at(port.span, node),
+        )
+
+
+def _check_connection(
+    node: Node, port: Port, name: str, wanted: str, known: Known
+) -> Iterator[Finding]:
+    if name not in known.connections:
+        yield Finding(
+            kind="connection",
+            subject=name,
+            message=f"'{node.name}' needs the connection '{name}' ({wanted}).",
+            hint=did_you_mean(name, known.connections)
+            or f"Create it: farthing pf connection create -f FILE --name {name}",
             **at(port.span, node),
         )

@@ -111,13 +111,13 @@ def analyze_text(
 
 
 def _threshold(name: str, said: str) -> int | None:
-    if said not in _THRESHOLDS:
+    if str(said) not in _THRESHOLDS:
         raise AzureContentSafetyInputValueError(
             f"'{str(said)[:40]}' is no sensitivity for {name}.",
             hint=did_you_mean(str(said), [str(each) for each in _THRESHOLDS])
             or f"Write one of: {', '.join(_THRESHOLDS)}.",
         )
-    return _THRESHOLDS[said]
+    return _THRESHOLDS[str(said)]
 
 
 def _decided(

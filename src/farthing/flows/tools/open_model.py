@@ -35,6 +35,7 @@ SERVICE = Service(
     broken=OpenModelLLMOnlineEndpointError,
     refusal="Look at endpoint_url, model_family and deployment_name: each family has its own form of request.",
     waits_s=(6.0, 18.0, 54.0, 162.0),
+    key="secrets.endpoint_api_key",
 )
 #: The roles of Llama's chats. They need not begin a line, as those of other chats must.
 _ROLE = re.compile(r"\n*(system|user|assistant)\s*:\s*\n", re.IGNORECASE)

@@ -56,6 +56,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
     refusal: what to look at when it refuses a request.
     waits_s: how long to wait before each further try, seconds; what may pass is tried so often again.
+    key: the field of a connection with the service's key.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     broken: type[ToolError]
     refusal: str
     waits_s: tuple[float, ...] = ()
+    key: str = "api_key"
 
     def ask(
         self,
@@ -84,7 +86,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
                 try:
                     return self._read(await self._once(method, url, headers, body), connection)
                 except ToolError as error:
-                    if wait is None or not error.retryable:
+                    # What was not answered is not asked again, as in the original: an address may be wrong.
+                    if wait is None or not error.retryable or error.upstream_status is None:
                         raise
                     await here.clock.sleep(max(wait, error.retry_after_s or 0.0))
             raise AssertionError("the last try returns or raises")
@@ -134,7 +137,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         if status in (401, 403):
             error = kind(
                 f"{self.name} rejected the key{whose} ({said}).",
-                hint="Set another: farthing pf connection update --name NAME --set api_key=…",
+                hint=_set(connection, self.key),
             )
         elif status == 429:
             error = kind(
@@ -187,10 +190,14 @@ def key_of(connection: Connection, kind: type[Connection], service: str) -> str:
     key = connection.secrets.get("api_key")
     if not key:
         raise ToolValidationError(
-            f"The connection '{connection.name}' has no api_key, and {service} wants one.",
-            hint=f"Set it: farthing pf connection update --name {connection.name} --set api_key=…",
+            f"The connection '{connection.name or kind.__name__}' has no api_key, and {service} wants one.",
+            hint=_set(connection.name, "api_key"),
         )
     return str(key)
+
+
+def _set(connection: str | None, field: str) -> str:
+    return f"Set it: farthing pf connection update --name {connection or 'NAME'} --set {field}=…"
 
 
 def _code(body: bytes) -> str | None:
