@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
-from farthing.flows.code.marks import PromptTemplate
+from farthing.flows.code.marks import EXPOSED, PromptTemplate
 from farthing.flows.code.packages import package_tool
 from farthing.flows.code.parameters import Literals, Signature, is_left_out, signature_of
 from farthing.flows.code.source import load_function, on_path, provider_of
@@ -18,6 +18,7 @@ from farthing.flows.connections.connections import Connections
 from farthing.flows.dag.includes import import_folders, located, template_of
 from farthing.flows.engine.plan import Body
 from farthing.flows.graph import Flow, Node, Port, wrong
+from farthing.flows.references import InputReference
 
 
 class _Tool(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,9 @@ def python_body(flow: Flow, node: Node, connections: Connections) -> Body:
     fixed = literals.fixed(ports, signature)
     if prompt is not None:
         fixed[prompt] = PromptTemplate(template_of(flow, node))
+    exposed = [p.name for p in node.inputs if isinstance(p.reference, InputReference)]
+    if node.kind == "custom_llm" and signature.accepts_more and exposed:
+        fixed[EXPOSED] = exposed
     taken = {port.name for port in ports}
     dropped = tuple(
         each.name

@@ -6,11 +6,12 @@ gateway who answers it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from farthing.flows.code.marks import PromptTemplate
+from farthing.flows.code.marks import EXPOSED, PromptTemplate
 from farthing.flows.code.tool import ToolProvider, node
 from farthing.flows.connections.types import (
     AzureOpenAIConnection,
@@ -19,7 +20,7 @@ from farthing.flows.connections.types import (
     ServerlessConnection,
 )
 from farthing.flows.engine import ambient
-from farthing.flows.prompts.chat import ROLES, Message, parse_chat, pictures_in
+from farthing.flows.prompts.chat import ROLE_LINE, ROLES, Message, parse_chat, pictures_in
 from farthing.flows.prompts.requests import (
     Api,
     RequestFormatError,
@@ -28,7 +29,13 @@ from farthing.flows.prompts.requests import (
     completion_body,
     parameter_names,
 )
-from farthing.flows.prompts.templates import chat_lists, render, with_pictures_apart
+from farthing.flows.prompts.templates import (
+    Guard,
+    chat_lists,
+    render,
+    unguard,
+    with_pictures_apart,
+)
 from farthing.flows.tools.errors import InvalidConnectionType
 
 
@@ -107,8 +114,9 @@ def chat(vendor: Vendor, prompt: str, model: str, values: dict[str, Any]) -> Any
     """
     given, rest = _divided("chat", vendor, values)
     pictures = rest.pop("images", None) or []
-    text = render(prompt, chat_lists(rest) if vendor == "AzureOpenAI" else rest)
-    body = chat_body(vendor, model, parse_chat(text, pictures), given)
+    guard, shown = guarded(chat_lists(rest) if vendor == "AzureOpenAI" else rest)
+    messages = parse_chat(render(prompt, shown), pictures)
+    body = chat_body(vendor, model, unguard(messages, guard.tokens), given)
     return _chat(body, wants_message=bool(given.get("tools") or given.get("functions")))
 
 
@@ -118,8 +126,9 @@ def chat_about_images(prompt: str, model: str, values: dict[str, Any]) -> Any:
              "presence_penalty", "frequency_penalty")  # fmt: skip
     given = {name: value for name, value in values.items() if name in taken}
     rest = {name: value for name, value in values.items() if name not in taken}
-    text = render(with_pictures_apart(prompt), chat_lists(rest))
-    messages: list[Message] = parse_chat(text, list(pictures_in(rest)))
+    guard, shown = guarded(chat_lists(rest))
+    text = render(with_pictures_apart(prompt), shown)
+    messages: list[Message] = unguard(parse_chat(text, list(pictures_in(rest))), guard.tokens)
     body: dict[str, Any] = {
         "model": model,
         "messages": messages,
@@ -141,7 +150,8 @@ def chat_about_images(prompt: str, model: str, values: dict[str, Any]) -> Any:
 def completion(vendor: Vendor, prompt: str, model: str, values: dict[str, Any]) -> Any:
     """The text that goes on from the prompt; pieces of it when streaming."""
     given, rest = _divided("completion", vendor, values)
-    body = completion_body(model, render(prompt, rest), given)
+    guard, shown = guarded(rest)
+    body = completion_body(model, unguard(render(prompt, shown), guard.tokens), given)
     if body["stream"]:
         return _stream("completion", body)
     return ask("completion", body)["choices"][0].get("text", "")
@@ -232,6 +242,15 @@ def _chat(body: dict[str, Any], *, wants_message: bool = False) -> Any:
         return _stream("chat", body)
     message = ask("chat", body)["choices"][0].get("message") or {}
     return message if wants_message else message.get("content", "")
+
+
+def guarded(
+    values: Mapping[str, Any], roles: re.Pattern[str] = ROLE_LINE
+) -> tuple[Guard, dict[str, Any]]:
+    """The values to render, those that come from the flow's inputs unable to begin a message; see `Guard`."""
+    guard = Guard(lambda: ambient.clock().token_bytes(16).hex(), roles)
+    rest = {name: value for name, value in values.items() if name != EXPOSED}
+    return guard, guard.guarded(rest, values.get(EXPOSED) or ())
 
 
 def ask(api: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from farthing.flows.code.marks import PromptTemplate
 from farthing.flows.code.tool import NamesConnections, node
 from farthing.flows.connections.connections import Connections
 from farthing.flows.connections.types import CustomConnection
-from farthing.flows.prompts.templates import render
-from farthing.flows.shim.model_tools import ask
+from farthing.flows.prompts.templates import render, unguard
+from farthing.flows.shim.model_tools import ask, guarded
 from farthing.flows.tools.errors import (
     OpenModelLLMKeyValidationError,
     OpenModelLLMOnlineEndpointError,
@@ -37,7 +37,8 @@ SERVICE = Service(
     waits_s=(6.0, 18.0, 54.0, 162.0),
     key="secrets.endpoint_api_key",
 )
-#: The roles of Llama's chats. They need not begin a line, as those of other chats must.
+#: The roles of Llama's chats. They need not begin a line, as those of other chats must; the guard looks for
+#: the same.
 _ROLE = re.compile(r"\n*(system|user|assistant)\s*:\s*\n", re.IGNORECASE)
 _ROLES = ("system", "user", "assistant")
 _SERVERLESS = ("serverless.ml.azure.com", "inference.ai.azure.com")
@@ -100,23 +101,25 @@ class OpenModelLLM(NamesConnections):
         chosen = (deployment_name or "").strip()
         deployment = None if chosen in ("", _DEFAULT) else chosen
         endpoint = _given(values) or self._found(endpoint_name)
-        text = render(prompt, values)
+        guard, shown = guarded(values, _ROLE)
+        text = render(prompt, shown)
         parameters = {
             **(model_kwargs or {}),
             "top_p": top_p,
             "temperature": temperature,
             "max_new_tokens": max_new_tokens,
         }
-        wants_chat = api == API.CHAT
+        # Only Llama's endpoints know chats; to the others a prompt is a text.
+        wants_chat = api == API.CHAT and endpoint.family is ModelFamily.LLAMA
+        asked = unguard(parse_llama_chat(text) if wants_chat else text, guard.tokens)
         if endpoint.is_serverless:
-            return _through_gateway(deployment or endpoint.name, text, parameters, wants_chat)
+            return _through_gateway(deployment or endpoint.name, asked, parameters)
+        asked = asked if wants_chat else [asked]
         if endpoint.family is ModelFamily.LLAMA:
             parameters.setdefault("do_sample", True)
-            asked: Any = parse_llama_chat(text) if wants_chat else [text]
             body = {"input_data": {"input_string": asked, "parameters": parameters}}
         else:
-            wants_chat = False
-            body = {"input_data": {"input_string": [text]}, "parameters": parameters}
+            body = {"input_data": {"input_string": asked}, "parameters": parameters}
         return _text(_ask_straight(endpoint, deployment, body), wants_chat)
 
     def _found(self, endpoint_name: str) -> _Endpoint:
@@ -199,12 +202,15 @@ def _family(said: str) -> ModelFamily:
     )
 
 
-def _through_gateway(model: str, text: str, parameters: Mapping[str, Any], wants_chat: bool) -> Any:
+def _through_gateway(
+    model: str, asked: str | list[dict[str, str]], parameters: Mapping[str, Any]
+) -> Any:
     more = {"n": 1, **parameters, "max_tokens": parameters["max_new_tokens"]}
-    if wants_chat:
-        answer = ask("chat", {"model": model, "messages": parse_llama_chat(text), **more})
-        return (answer["choices"][0].get("message") or {}).get("content", "")
-    return ask("completion", {"model": model, "prompt": text, **more})["choices"][0].get("text", "")
+    if isinstance(asked, str):
+        answer = ask("completion", {"model": model, "prompt": asked, **more})
+        return answer["choices"][0].get("text", "")
+    answer = ask("chat", {"model": model, "messages": asked, **more})
+    return (answer["choices"][0].get("message") or {}).get("content", "")
 
 
 def _ask_straight(endpoint: _Endpoint, deployment: str | None, body: Mapping[str, Any]) -> Any:
