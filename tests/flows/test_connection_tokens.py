@@ -79,11 +79,14 @@ class Counting:
 
     def __init__(self, clock: FakeClock, lifetime: int = 3600) -> None:
         self.scopes: list[tuple[str, ...]] = []
+        self.fails = False
         self._clock = clock
         self._lifetime = lifetime
 
     def get_token(self, *scopes: str) -> Given:
         self.scopes.append(scopes)
+        if self.fails:
+            raise ConnectionError
         return Given(f"token-{len(self.scopes)}", int(self._clock.now()) + self._lifetime)
 
 
@@ -130,6 +133,22 @@ async def test_a_token_is_renewed_shortly_before_its_end() -> None:
     assert tokens.get() == "token-1"
     await clock.advance(2)
     assert tokens.get() == "token-2"
+
+
+async def test_a_renewal_that_fails_is_no_failure_while_the_old_token_is_good() -> None:
+    clock = FakeClock()
+    credential = Counting(clock)
+    tokens = Tokens("c", SCOPE, credential, environ={}, clock=clock)
+    assert tokens.get() == "token-1"
+    credential.fails = True
+    await clock.advance(3600 - RENEW_BEFORE_S + 1)
+    assert [tokens.get(), tokens.get()] == ["token-1", "token-1"]
+    assert len(credential.scopes) == 2  # it is not tried at each call
+    await clock.advance(RENEW_BEFORE_S)
+    with pytest.raises(FlowError, match="Counting failed with ConnectionError"):
+        tokens.get()
+    credential.fails = False
+    assert tokens.get() == "token-4"
 
 
 async def test_a_refusal_says_oauths_word_and_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from farthing.providers.connection import MAX_ERROR_BYTES, Upstream
 #: A token is renewed this long before it ends, seconds; until then a failed renewal is no failure.
 RENEW_BEFORE_S = 300.0
 #: A failed early renewal is not tried again before this, seconds.
-_RENEW_PAUSE_S = 30.0
+RENEW_PAUSE_S = 30.0
 _TIMEOUTS = Timeouts(connect_s=5.0, first_byte_s=15.0, between_bytes_s=15.0, total_s=20.0)
 _LOGIN = "https://login.microsoftonline.com"
 #: Azure's instance metadata service: reachable from virtual machines and most container hosts.
@@ -132,7 +132,7 @@ class TokenSource:
             token = await self.fetch()
         except FarthingError:
             if self._token is not None and now < self._ends:
-                self._renew_at = now + _RENEW_PAUSE_S
+                self._renew_at = now + RENEW_PAUSE_S
                 return  # the old one is still good; the next call tries again
             self._token = None
             raise

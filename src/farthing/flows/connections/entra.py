@@ -61,9 +61,8 @@ class WithTokens:
         Blocks while one is fetched. Raises FlowError, which says what to set or install.
         """
         if self._tokens is None:
-            from farthing.providers.entra import (
-                scope_of,
-            )  # a flow without tokens does not pay for it
+            # What fetches them is imported by those who need it: most flows have keys.
+            from farthing.providers.entra import scope_of
 
             endpoint = self.configs.get("api_base") or self.configs.get("endpoint") or ""
             scope = scope_of(str(endpoint), self.AUDIENCE)
@@ -98,6 +97,7 @@ class Tokens:
         self._clock = clock
         self._lock = threading.Lock()
         self._token: Private | None = None
+        self._ends = 0.0
         self._renew_at = 0.0
 
     def get(self) -> str:
@@ -109,12 +109,25 @@ class Tokens:
             return self._token.reveal()
 
     def _renew(self) -> None:
-        from farthing.providers.entra import useful_s
+        from farthing.providers.entra import RENEW_PAUSE_S, useful_s
 
+        now = self._clock.now()
+        try:
+            token, ends = self._fetched()
+        except FlowError:
+            if self._token is None or now >= self._ends:
+                raise
+            self._renew_at = now + RENEW_PAUSE_S  # the old one is still good
+            return
+        self._token, self._ends = Private(token), ends
+        self._renew_at = now + useful_s(ends - now)
+
+    def _fetched(self) -> tuple[str, float]:
+        """A token and its end, unix seconds."""
         try:
             self._credential = self._credential or self._default()
             found = self._credential.get_token(self._scope)
-            token, lifetime_s = str(found.token), float(found.expires_on) - self._clock.now()
+            return str(found.token), float(found.expires_on)
         except FarthingError as error:
             raise self._failed(error) from error
         except Exception as error:  # border: another's package, or an object of the user's
@@ -123,8 +136,6 @@ class Tokens:
                 f"No Entra token for connection '{self._name}': {who} failed with {type(error).__name__}.",
                 hint="Is somebody signed in here (az login), and may they use the resource?",
             ) from error
-        self._token = Private(token)
-        self._renew_at = self._clock.now() + useful_s(lifetime_s)
 
     def _default(self) -> Credential:
         from farthing.providers.entra import is_described
