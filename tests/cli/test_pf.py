@@ -232,6 +232,8 @@ def test_a_tool_is_written_and_valid(tmp_path: Path) -> None:
     run("tool", "validate", "--source", "nowhere.py", code=1)
     run("flow", "init", "--flow", "judge", "--type", "evaluation")
     listed = json.loads(run("tool", "list", "--flow", "judge").stdout)
+    search = listed["package"]["promptflow.tools.serpapi.SerpAPI.search"]
+    assert search["inputs"]["engine"]["enum"] == ["google", "bing"]
     assert set(listed["code"]) == {"grade.py", "accuracy.py"}
 
 

@@ -271,7 +271,7 @@ _NODES = [
     _graph("wrote a condition as a word", "  activate:\n    when: ${inputs.times}\n    is: 2\n",
            "  activate: always\n", "always", node="finish"),
     _graph("named a package tool that is nowhere", "    type: code\n    path: prepare.py",
-           "    type: package\n    tool: promptflow.tools.serpapi.serch", "- name: prepare",
+           "    type: package\n    tool: promptflow.tools.serpapi.SerpAPI.serch", "- name: prepare", "SerpAPI.search",
            node="prepare", field="source.tool"),
 ]  # fmt: skip
 

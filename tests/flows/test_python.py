@@ -289,7 +289,8 @@ async def test_a_custom_llm_tool_gets_its_template_as_it_stands(
         kind="custom_llm",
         source=f"{{type: package_with_prompt, tool: {package}.ask, path: p.jinja2}}",
     )
-    assert found == "p/Say {{text}}/1.0/{'text': 'hello'}"
+    # As in prompt flow, it is told which of its values come from the flow's inputs.
+    assert found == "p/Say {{text}}/1.0/{'text': 'hello', '_inputs_to_escape': ['text']}"
 
 
 async def test_a_package_tool_may_be_a_method(tmp_path: Path, package: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -12,18 +12,12 @@ from farthing.base.clock import Clock
 from farthing.base.config.settings import Provider as ProviderSettings
 from farthing.core.models import Deployment, Kind
 from farthing.core.protocols import Attempt
-from farthing.providers.entra import TokenSource
+from farthing.providers.entra import TokenSource, scope_of
 from farthing.providers.openai import PATHS
 from farthing.providers.transport import HttpProvider, Target, path_segment
 
 #: First classic api-version with the Responses API (Azure OpenAI API lifecycle page, 2025-08).
 _FIRST_RESPONSES_VERSION = "2025-03-01"
-#: Token audience per cloud: suffix of the endpoint's host → scope (Azure AI services authentication, 2025-10).
-_SCOPES = {
-    ".azure.us": "https://cognitiveservices.azure.us/.default",
-    ".azure.cn": "https://cognitiveservices.azure.cn/.default",
-}
-_PUBLIC_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 
 class AzureProvider(HttpProvider):
@@ -51,10 +45,7 @@ class AzureProvider(HttpProvider):
         self._resource = self.base_url.removesuffix("/v1").removesuffix("/openai")
         self._tokens: TokenSource | None = None
         if settings.auth == "entra":
-            host = urlsplit(self.base_url).hostname or ""
-            scope = next(
-                (s for suffix, s in _SCOPES.items() if host.endswith(suffix)), _PUBLIC_SCOPE
-            )
+            scope = scope_of(self.base_url)
             self._tokens = TokenSource(name, scope=scope, environ=environ, clock=clock)
 
     def dialects(self, deployment: Deployment, kind: Kind) -> tuple[str, ...]:

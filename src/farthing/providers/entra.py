@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import msgspec
 
@@ -18,12 +18,45 @@ from farthing.providers.connection import MAX_ERROR_BYTES, Upstream
 #: A token is renewed this long before it ends, seconds; until then a failed renewal is no failure.
 RENEW_BEFORE_S = 300.0
 #: A failed early renewal is not tried again before this, seconds.
-_RENEW_PAUSE_S = 30.0
+RENEW_PAUSE_S = 30.0
 _TIMEOUTS = Timeouts(connect_s=5.0, first_byte_s=15.0, between_bytes_s=15.0, total_s=20.0)
 _LOGIN = "https://login.microsoftonline.com"
 #: Azure's instance metadata service: reachable from virtual machines and most container hosts.
 _METADATA = "http://169.254.169.254"
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+#: Azure's clouds but the public one, by the suffix of an endpoint's host (Azure AI services authentication, 2025-10).
+_CLOUDS = (".azure.us", ".azure.cn")
+
+
+class Token(msgspec.Struct, frozen=True, kw_only=True):
+    """What Entra gave. lifetime_s: seconds for which it is good from now."""
+
+    text: Private
+    lifetime_s: float
+
+
+def scope_of(endpoint: str, service: str = "cognitiveservices") -> str:
+    """The scope to ask a token of, for an address of a service: it depends on the cloud.
+
+    service: as the audience has it; `cognitiveservices` is that of models and of all AI services but search.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    cloud = next((each for each in _CLOUDS if host.endswith(each)), ".azure.com")
+    return f"https://{service}{cloud}/.default"
+
+
+def useful_s(lifetime_s: float) -> float:
+    """For how long a token is used before another is fetched, seconds."""
+    return max(lifetime_s - RENEW_BEFORE_S, lifetime_s / 2)
+
+
+def is_described(environ: Mapping[str, str]) -> bool:
+    """Whether the variables name an identity, so that the metadata service need not be asked for one."""
+    has_client = bool(environ.get("AZURE_TENANT_ID") and environ.get("AZURE_CLIENT_ID"))
+    proofs = ("AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_SECRET")
+    if has_client and any(environ.get(name) for name in proofs):
+        return True
+    return bool(environ.get("IDENTITY_ENDPOINT") and environ.get("IDENTITY_HEADER"))
 
 
 class _Answer(msgspec.Struct):
@@ -51,9 +84,17 @@ class TokenSource:
     """
 
     def __init__(
-        self, provider: str, *, scope: str, environ: Mapping[str, str], clock: Clock
+        self,
+        provider: str,
+        *,
+        scope: str,
+        environ: Mapping[str, str],
+        clock: Clock,
+        kind: str = "provider",
     ) -> None:
+        """provider: whom the tokens are for. kind: what that is, for errors."""
         self._provider = provider
+        self._who = f"{kind} '{provider}'"
         self._scope = scope
         self._environ = environ
         self._clock = clock
@@ -72,6 +113,11 @@ class TokenSource:
         assert self._token is not None
         return self._token.reveal()
 
+    async def fetch(self) -> Token:
+        """A new token, which is not kept. Raises UpstreamAuthError."""
+        answer = await self._ask(self._request())
+        return Token(text=Private(answer.access_token), lifetime_s=float(answer.expires_in))
+
     def forget(self) -> None:
         """The token was refused: fetch another at the next call."""
         self._token = None
@@ -83,17 +129,16 @@ class TokenSource:
     async def _renew(self) -> None:
         now = self._clock.monotonic()
         try:
-            answer = await self._fetch(self._request())
+            token = await self.fetch()
         except FarthingError:
             if self._token is not None and now < self._ends:
-                self._renew_at = now + _RENEW_PAUSE_S
+                self._renew_at = now + RENEW_PAUSE_S
                 return  # the old one is still good; the next call tries again
             self._token = None
             raise
-        lifetime = float(answer.expires_in)
-        self._token = Private(answer.access_token)
-        self._ends = now + lifetime
-        self._renew_at = now + max(lifetime - RENEW_BEFORE_S, lifetime / 2)
+        self._token = token.text
+        self._ends = now + token.lifetime_s
+        self._renew_at = now + useful_s(token.lifetime_s)
 
     def _request(self) -> _Fetch:
         env = self._environ
@@ -127,7 +172,7 @@ class TokenSource:
         url = f"{host}/metadata/identity/oauth2/token?{urlencode({'api-version': '2018-02-01', **query})}"
         return _Fetch("GET", url, {"metadata": "true"})
 
-    async def _fetch(self, request: _Fetch) -> _Answer:
+    async def _ask(self, request: _Fetch) -> _Answer:
         try:
             async with self._upstream.exchange(
                 request.url,
@@ -143,7 +188,7 @@ class TokenSource:
             raise
         except UpstreamError as error:
             raise self._failed(
-                f"No Entra token for provider '{self._provider}': the token service could not be reached.",
+                f"No Entra token for {self._who}: the token service could not be reached.",
                 "Set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET, or run where a managed "
                 "identity is assigned.",
             ) from error
@@ -151,7 +196,7 @@ class TokenSource:
             return msgspec.json.decode(body, type=_Answer)
         except msgspec.DecodeError:
             raise self._failed(
-                f"No Entra token for provider '{self._provider}': the token service's answer has no token.",
+                f"No Entra token for {self._who}: the token service's answer has no token.",
                 "Check AZURE_AUTHORITY_HOST and IDENTITY_ENDPOINT.",
             ) from None
 
@@ -163,7 +208,7 @@ class TokenSource:
         # Only OAuth's own error words are shown: `error_description` may quote what was sent.
         shown = f" ({word})" if word.isascii() and word.replace("_", "").isalpha() else ""
         return self._failed(
-            f"Entra refused a token for provider '{self._provider}' with status {status}{shown}.",
+            f"Entra refused a token for {self._who} with status {status}{shown}.",
             "Check AZURE_TENANT_ID, AZURE_CLIENT_ID and the secret's expiry.",
         )
 
@@ -173,7 +218,7 @@ class TokenSource:
             return Path(token_file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise self._failed(
-                f"No Entra token for provider '{self._provider}': AZURE_FEDERATED_TOKEN_FILE cannot be read.",
+                f"No Entra token for {self._who}: AZURE_FEDERATED_TOKEN_FILE cannot be read.",
                 "Is the workload identity webhook's volume mounted?",
             ) from error
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
-from farthing.flows.check.findings import Finding, Known, at, is_installed, package_of
+from farthing.flows.check.findings import Finding, Known, at, check_model, is_installed
+from farthing.flows.check.packages import check_package_tool
 from farthing.flows.check.source import check_imports, check_python, parsed
 from farthing.flows.graph import Flow, Node
 
@@ -107,7 +108,7 @@ def _check_dag(file: Path, known: Known) -> Iterator[Finding]:
         bodies += [node for node in choice.nodes.values() if node not in bodies]
     for node in bodies:
         if node.source.kind in ("package", "package_with_prompt"):
-            yield from _check_package_tool(node)
+            yield from check_package_tool(node, known)
         elif node.kind in ("python", "custom_llm"):
             yield from check_python(flow, node, known)
         if node.kind in ("llm", "prompt") and node.source.path:
@@ -123,18 +124,8 @@ def _check_llm(node: Node, known: Known) -> Iterator[Finding]:
         message = f"The LLM node '{node.name}' names no model."
         hint = "Add deployment_name (Azure) or model (OpenAI) to its inputs."
         yield Finding(kind="broken", message=message, hint=hint, **at(node.span, node))
-    elif port.reference is None and isinstance(port.value, str) and port.value:
-        reason = known.why_no_model(port.value)
-        if reason is not None:
-            yield Finding(
-                kind="model",
-                subject=port.value,
-                message=f"The model '{port.value}' cannot be called here.",
-                hint=reason,
-                path=port.span.path,
-                line=port.span.line,
-                node=node.name,
-            )
+    else:
+        yield from check_model(port, node, known)
     if node.connection and node.connection not in known.connections:
         message = f"Its models are asked through this gateway; '{node.connection}' is not needed."
         yield Finding(kind="note", message=message, **at(node.span, node))
@@ -160,22 +151,6 @@ def _check_template(flow: Flow, node: Node) -> Iterator[Finding]:
         if not flow.includes:  # those are copied beside the flow before it runs
             message = f"The template of '{node.name}' cannot be read."
             yield Finding(kind="broken", message=message, path=str(file), node=node.name)
-
-
-def _check_package_tool(node: Node) -> Iterator[Finding]:
-    tool = node.source.tool or ""
-    module = tool.rpartition(".")[0] or tool
-    if tool.startswith("promptflow.tools.") or is_installed(module.partition(".")[0]):
-        return
-    package = module.partition(".")[0]
-    yield Finding(
-        kind="package",
-        message=f"'{node.name}' uses the tool '{tool}', whose package is not installed.",
-        hint=f"pip install {package_of(package).replace('_', '-')}",
-        path=node.span.path,
-        line=node.span.line,
-        node=node.name,
-    )
 
 
 # --- flex and prompty ---

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Literal, TypedDict
 
 import msgspec
 
-from farthing.flows.graph import Node, Span
+from farthing.flows.graph import Node, Port, Span
 
 #: `broken`: never runs as it is. `package`, `connection`, `model`, `adaptation`: runs once it is there.
 #: `note`: runs, and the reader may want to know.
@@ -60,6 +60,21 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 def at(span: Span, node: Node) -> Place:
     """The place of something of a node."""
     return {"path": span.path, "line": span.line, "node": node.name}
+
+
+def check_model(port: Port, node: Node, known: Known) -> Iterator[Finding]:
+    """Whether the model that an input names, if it is a literal, can be called here."""
+    if port.reference is not None or not isinstance(port.value, str) or not port.value:
+        return
+    reason = known.why_no_model(port.value)
+    if reason is not None:
+        yield Finding(
+            kind="model",
+            subject=port.value,
+            message=f"The model '{port.value}' cannot be called here.",
+            hint=reason,
+            **at(port.span, node),
+        )
 
 
 def package_of(module: str) -> str:

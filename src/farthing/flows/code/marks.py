@@ -6,6 +6,10 @@ from typing import Any
 
 import msgspec
 
+#: The keyword with which a custom LLM tool is told which of its values come straight from the flow's inputs, so
+#: that no role in them begins a message (the name is prompt flow's).
+EXPOSED = "_inputs_to_escape"
+
 
 class Secret(str):
     """A text that must not be shown. The value is a text as any other."""

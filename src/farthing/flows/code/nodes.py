@@ -9,15 +9,16 @@ from typing import Any
 import msgspec
 
 from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
-from farthing.flows.code.marks import PromptTemplate
+from farthing.flows.code.marks import EXPOSED, PromptTemplate
 from farthing.flows.code.packages import package_tool
 from farthing.flows.code.parameters import Literals, Signature, is_left_out, signature_of
 from farthing.flows.code.source import load_function, on_path, provider_of
-from farthing.flows.code.tool import is_async
+from farthing.flows.code.tool import NamesConnections, is_async
 from farthing.flows.connections.connections import Connections
 from farthing.flows.dag.includes import import_folders, located, template_of
 from farthing.flows.engine.plan import Body
 from farthing.flows.graph import Flow, Node, Port, wrong
+from farthing.flows.references import InputReference
 
 
 class _Tool(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,9 @@ def python_body(flow: Flow, node: Node, connections: Connections) -> Body:
     fixed = literals.fixed(ports, signature)
     if prompt is not None:
         fixed[prompt] = PromptTemplate(template_of(flow, node))
+    exposed = [p.name for p in node.inputs if isinstance(p.reference, InputReference)]
+    if node.kind == "custom_llm" and signature.accepts_more and exposed:
+        fixed[EXPOSED] = exposed
     taken = {port.name for port in ports}
     dropped = tuple(
         each.name
@@ -110,7 +114,7 @@ def _bound(
 ) -> tuple[Callable[..., Any], tuple[Port, ...]]:
     """The method of an instance, and the inputs that are left when the constructor has had its own."""
     assert tool.provider is not None  # the caller has looked
-    constructor = signature_of(tool.provider.__init__, tool.inputs)  # type: ignore[misc]
+    constructor = signature_of(tool.provider, tool.inputs)
     own = tuple(port for port in node.inputs if port.name in constructor.parameters)
     for port in own:
         if port.reference is not None:
@@ -133,6 +137,8 @@ def _bound(
             node=node.name,
             span=node.span,
         ) from error
+    if isinstance(instance, NamesConnections):
+        instance.connections = literals.connections
     rest = tuple(port for port in node.inputs if port not in own)
     return getattr(instance, tool.function.__name__), rest
 

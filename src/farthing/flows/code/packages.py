@@ -3,45 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from farthing.base.registry import Registry
-from farthing.core.errors import ConfigError, FlowError, did_you_mean
+from farthing.core.errors import ConfigError, FlowError
 from farthing.flows import shim
+from farthing.flows.tools.packaged import absent_tools, former_tools, near_tool, packaged_tools
 
 GROUP = "package_tools"
-_VISION = {
-    "temperature": {"type": ["double"]},
-    "top_p": {"type": ["double"]},
-    "max_tokens": {"type": ["int"]},
-    "stop": {"type": ["list"]},
-    "presence_penalty": {"type": ["double"]},
-    "frequency_penalty": {"type": ["double"]},
-    "seed": {"type": ["int"]},
-}
-#: Prompt flow's own package tools that there are here, by id; a package that brings them comes first.
-_OURS: Mapping[str, Mapping[str, Any]] = {
-    "promptflow.tools.embedding.embedding": {
-        "module": "farthing.flows.shim.model_tools",
-        "function": "embedding",
-    },
-    "promptflow.tools.aoai_gpt4v.AzureOpenAI.chat": {
-        "module": "farthing.flows.shim.model_tools",
-        "class_name": "AzureVision",
-        "function": "chat",
-        "inputs": _VISION,
-    },
-    "promptflow.tools.openai_gpt4v.OpenAI.chat": {
-        "module": "farthing.flows.shim.model_tools",
-        "class_name": "OpenAIVision",
-        "function": "chat",
-        "inputs": _VISION,
-    },
-}
 
 
 class PackageTool(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +28,10 @@ class PackageTool(msgspec.Struct, frozen=True, kw_only=True):
 
 def package_tool(name: str) -> PackageTool:
     """The tool of that id, as in `package.module.function`. Raises FlowError."""
-    tools = listed_tools()
-    told = tools.get(name)
+    # Ours come first, and without a look at what is installed: a listing that fails is no matter then.
+    told = packaged_tools().get(name) or former_tools().get(name) or listed_tools().get(name)
     if told is None:
-        hint = did_you_mean(name, tools)
-        hint = hint or f"Install the package that brings '{name.partition('.')[0]}'."
-        raise FlowError(f"There is no package tool '{name}'.", hint=hint)
+        raise _missing(name, listed_tools())
     first = str(told.get("class_name") or told["function"])
     with shim.active():
         try:
@@ -82,10 +53,26 @@ def package_tool(name: str) -> PackageTool:
     )
 
 
+def _missing(name: str, tools: Iterable[str]) -> FlowError:
+    instead = absent_tools().get(name)
+    if instead is not None:
+        what, _, hint = instead.partition(". ")
+        return FlowError(f"The package tool '{name}' {what}.", hint=hint)
+    package = name.partition(".")[0]
+    where = f"Install the package that brings '{package}'."
+    if package == shim.NAME:
+        where = "See farthing pf tool list."
+    hint = near_tool(name, tools) or where
+    return FlowError(f"There is no package tool '{name}'.", hint=hint)
+
+
 @lru_cache(maxsize=1)
 def listed_tools() -> Mapping[str, Mapping[str, Any]]:
-    """What the installed packages say they have, by id; looked up once. Raises FlowError."""
-    found: dict[str, Mapping[str, Any]] = dict(_OURS)
+    """What there is, by id: prompt flow's own tools, and what installed packages say they have; looked up once.
+
+    Of two tools of one id ours counts, as ours counts for the modules that they are in. Raises FlowError.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
     # The registry refuses two entries of one name; in this group of another product they are common.
     for entry in importlib.metadata.entry_points(group=GROUP):  # noqa: TID251
         with shim.active():
@@ -97,4 +84,4 @@ def listed_tools() -> Mapping[str, Mapping[str, Any]]:
                     f"{type(error).__name__}.",
                     hint="Update the package, or uninstall it.",
                 ) from error
-    return found
+    return {**found, **packaged_tools()}

@@ -140,7 +140,7 @@ class Literals:
         self._folder: Path = flow.folder
         self._format: MessageFormat = flow.message_format
         self._node = node
-        self._connections = connections
+        self.connections = connections
 
     def fixed(self, ports: Iterable[Port], signature: Signature) -> dict[str, Any]:
         """The values of the literals that are not left out. Raises FlowFormatError."""
@@ -187,7 +187,7 @@ class Literals:
         if not isinstance(port.value, str):
             raise self._wrong(port, "is no name of a connection.", "Write the name of one.")
         try:
-            found = self._connections.get(port.value, self._node.name, parameter.connections)
+            found = self.connections.get(port.value, self._node.name, parameter.connections)
         except FlowFormatError as error:
             raise self._wrong(
                 port, f"names a connection that will not do. {error.message}", error.hint

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from farthing.core.errors import FlowError
+
+if TYPE_CHECKING:
+    from farthing.flows.connections.connections import Connections
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,6 +47,15 @@ def told_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 class ToolProvider:
     """A class whose marked methods are nodes that share what its constructor made."""
+
+
+class NamesConnections(ToolProvider):
+    """A provider whose nodes say in an input of their own which connection they want.
+
+    connections: where to look; whoever makes a node sets it. None: the project in the working folder.
+    """
+
+    connections: Connections | None = None
 
 
 def marked_functions(module: object) -> dict[str, Callable[..., Any]]:

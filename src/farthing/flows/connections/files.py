@@ -11,6 +11,7 @@ from typing import Any
 from farthing.core.errors import FlowFormatError, did_you_mean
 from farthing.flows import yaml
 from farthing.flows.connections.types import (
+    MANAGED,
     TYPES,
     Connection,
     CustomConnection,
@@ -85,6 +86,8 @@ def fill_secrets(
 ) -> None:
     """Put in the secrets that the document leaves open: from `old`, else asked for. Raises FlowFormatError."""
     kept = {key: held[key] for held, key in secrets_of(old)} if old else {}
+    if document.get("auth_mode") in MANAGED:
+        return  # there is none, whatever stands in its place
     for held, key in secrets_of(document):
         if not _PLACEHOLDER.fullmatch(str(held[key] or "")):
             continue

@@ -13,13 +13,15 @@ from typing import Any, ClassVar, TypeVar
 
 from farthing.core.errors import FlowError
 from farthing.flows.code.marks import Secret
+from farthing.flows.connections.entra import WithTokens
 
 C = TypeVar("C", bound="Connection")
 
 #: Where a custom connection keeps which class it stands for.
 CUSTOM_TYPE = "promptflow.connection.custom_type"
 CUSTOM_MODULE = "promptflow.connection.module"
-_MANAGED = ("meid_token", "managed_identity")
+#: Values of `auth_mode` with which there is no key.
+MANAGED = ("meid_token", "managed_identity")
 
 
 class Secrets(dict[str, str]):
@@ -111,19 +113,14 @@ class _Keyed(Connection):
     api_key = _Field("api_key", is_secret=True)
 
 
-class _Managed(_Keyed):
-    auth_mode = _Field("auth_mode", default="key")
+class _Managed(WithTokens, _Keyed):
+    """With an API key, or with tokens of Microsoft Entra ID (`auth_mode: meid_token`)."""
 
-    def get_token(self) -> str:
-        """A token of Microsoft Entra ID. Raises FlowError: the gateway's own settings do this here."""
-        raise FlowError(
-            f"The connection '{self.name}' asks for a token of Microsoft Entra ID, which flows do not fetch.",
-            hint="Give the connection an api_key, or let an LLM node call the model through the gateway.",
-        )
+    auth_mode = _Field("auth_mode", default="key")
 
 
 def _keys(api_key: str | None, auth_mode: str = "key") -> dict[str, Any]:
-    return {} if auth_mode in _MANAGED or api_key is None else {"api_key": api_key}
+    return {} if auth_mode in MANAGED or api_key is None else {"api_key": api_key}
 
 
 class AzureOpenAIConnection(_Managed):
@@ -196,12 +193,14 @@ class ServerlessConnection(_Keyed):
 
 
 class SerpConnection(_Keyed):
-    """The search of SerpAPI."""
+    """The search of SerpAPI. api_base: another address for it, as of a proxy; SerpAPI's own unless given."""
 
     TYPE, YAML = "Serp", "serp"
+    api_base = _Field("api_base")
 
-    def __init__(self, api_key: str, **told: Any) -> None:
-        super().__init__(secrets=_keys(api_key), **told)
+    def __init__(self, api_key: str, api_base: str | None = None, **told: Any) -> None:
+        configs = {"api_base": api_base} if api_base else {}
+        super().__init__(configs=configs, secrets=_keys(api_key), **told)
 
 
 class _VectorStore(_Keyed):
@@ -227,6 +226,7 @@ class WeaviateConnection(_VectorStore):
 class CognitiveSearchConnection(_Managed):
     """Azure AI Search, by its old name."""
 
+    AUDIENCE = "search"
     TYPE, YAML = "CognitiveSearch", "cognitive_search"
     api_base = _Field("api_base")
     api_version = _Field("api_version")

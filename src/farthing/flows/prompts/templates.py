@@ -102,11 +102,12 @@ def with_pictures_apart(template: str) -> str:
 class Guard:
     """Keeps role words in a flow's inputs from beginning a message: tokens stand for them meanwhile.
 
-    new_token: a text that nobody can guess.
+    new_token: a text that nobody can guess. roles: what begins a message, its first group the role.
     """
 
-    def __init__(self, new_token: Callable[[], str]) -> None:
+    def __init__(self, new_token: Callable[[], str], roles: re.Pattern[str] = ROLE_LINE) -> None:
         self._new_token = new_token
+        self._roles = roles
         self.tokens: dict[str, str] = {}
 
     def guarded(self, values: Mapping[str, Any], from_inputs: Iterable[str]) -> dict[str, Any]:
@@ -128,7 +129,7 @@ class Guard:
 
     def _learn(self, value: Any) -> None:
         for text in _texts(value):
-            for role in ROLE_LINE.findall(text):
+            for role in self._roles.findall(text):
                 if role not in self.tokens.values():
                     self.tokens[self._new_token()] = role
 

@@ -6,19 +6,21 @@ gateway who answers it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Any
 
-from farthing.core.errors import FlowError
-from farthing.flows.code.marks import PromptTemplate
+from farthing.flows.code.marks import EXPOSED, PromptTemplate
 from farthing.flows.code.tool import ToolProvider, node
 from farthing.flows.connections.types import (
     AzureOpenAIConnection,
+    Connection,
     OpenAIConnection,
     ServerlessConnection,
 )
 from farthing.flows.engine import ambient
-from farthing.flows.prompts.chat import ROLES, Message, parse_chat, pictures_in
+from farthing.flows.prompts.chat import ROLE_LINE, ROLES, Message, parse_chat, pictures_in
 from farthing.flows.prompts.requests import (
     Api,
     RequestFormatError,
@@ -27,7 +29,22 @@ from farthing.flows.prompts.requests import (
     completion_body,
     parameter_names,
 )
-from farthing.flows.prompts.templates import chat_lists, render, with_pictures_apart
+from farthing.flows.prompts.templates import (
+    Guard,
+    chat_lists,
+    render,
+    unguard,
+    with_pictures_apart,
+)
+from farthing.flows.tools.errors import InvalidConnectionType
+
+
+class EmbeddingModel(StrEnum):
+    """The models that the embedding tool names; any other name is handed on."""
+
+    TEXT_EMBEDDING_ADA_002 = "text-embedding-ada-002"
+    TEXT_SEARCH_ADA_DOC_001 = "text-search-ada-doc-001"
+    TEXT_SEARCH_ADA_QUERY_001 = "text-search-ada-query-001"
 
 
 class AzureOpenAI(ToolProvider):
@@ -97,8 +114,9 @@ def chat(vendor: Vendor, prompt: str, model: str, values: dict[str, Any]) -> Any
     """
     given, rest = _divided("chat", vendor, values)
     pictures = rest.pop("images", None) or []
-    text = render(prompt, chat_lists(rest) if vendor == "AzureOpenAI" else rest)
-    body = chat_body(vendor, model, parse_chat(text, pictures), given)
+    guard, shown = guarded(chat_lists(rest) if vendor == "AzureOpenAI" else rest)
+    messages = parse_chat(render(prompt, shown), pictures)
+    body = chat_body(vendor, model, unguard(messages, guard.tokens), given)
     return _chat(body, wants_message=bool(given.get("tools") or given.get("functions")))
 
 
@@ -108,8 +126,9 @@ def chat_about_images(prompt: str, model: str, values: dict[str, Any]) -> Any:
              "presence_penalty", "frequency_penalty")  # fmt: skip
     given = {name: value for name, value in values.items() if name in taken}
     rest = {name: value for name, value in values.items() if name not in taken}
-    text = render(with_pictures_apart(prompt), chat_lists(rest))
-    messages: list[Message] = parse_chat(text, list(pictures_in(rest)))
+    guard, shown = guarded(chat_lists(rest))
+    text = render(with_pictures_apart(prompt), shown)
+    messages: list[Message] = unguard(parse_chat(text, list(pictures_in(rest))), guard.tokens)
     body: dict[str, Any] = {
         "model": model,
         "messages": messages,
@@ -131,10 +150,45 @@ def chat_about_images(prompt: str, model: str, values: dict[str, Any]) -> Any:
 def completion(vendor: Vendor, prompt: str, model: str, values: dict[str, Any]) -> Any:
     """The text that goes on from the prompt; pieces of it when streaming."""
     given, rest = _divided("completion", vendor, values)
-    body = completion_body(model, render(prompt, rest), given)
+    guard, shown = guarded(rest)
+    body = completion_body(model, unguard(render(prompt, shown), guard.tokens), given)
     if body["stream"]:
         return _stream("completion", body)
-    return _ask("completion", body)["choices"][0].get("text", "")
+    return ask("completion", body)["choices"][0].get("text", "")
+
+
+@node
+def llm(
+    connection: AzureOpenAIConnection | OpenAIConnection | ServerlessConnection,
+    prompt: PromptTemplate,
+    api: str = "chat",
+    deployment_name: str = "",
+    model: str = "",
+    **values: Any,
+) -> Any:
+    """See `chat` and `completion`. Raises InvalidConnectionType for a connection that leads to no model."""
+    if isinstance(connection, AzureOpenAIConnection):
+        vendor: Vendor = "AzureOpenAI"
+        name = deployment_name
+    else:
+        _check_leads(connection, (OpenAIConnection, ServerlessConnection))
+        vendor, name = "OpenAI", model
+    return (completion if api == "completion" else chat)(vendor, prompt, name, values)
+
+
+@node
+def llm_vision(
+    connection: AzureOpenAIConnection | OpenAIConnection,
+    prompt: PromptTemplate,
+    deployment_name: str = "",
+    model: str = "",
+    **values: Any,
+) -> Any:
+    """See `chat_about_images`. Raises InvalidConnectionType for a connection that leads to no model."""
+    if isinstance(connection, AzureOpenAIConnection):
+        return chat_about_images(prompt, deployment_name, values)
+    _check_leads(connection, (OpenAIConnection,))
+    return chat_about_images(prompt, model, values)
 
 
 @node
@@ -142,7 +196,7 @@ def embedding(
     connection: AzureOpenAIConnection | OpenAIConnection | ServerlessConnection,
     input: str,  # noqa: A002 -- the name that flows give it
     deployment_name: str = "",
-    model: str = "text-embedding-ada-002",
+    model: str = EmbeddingModel.TEXT_EMBEDDING_ADA_002,
 ) -> list[float]:
     """The vector of a text. Raises FlowError for a connection that leads to no model."""
     body: dict[str, Any] = {"input": input, "model": model}
@@ -150,12 +204,9 @@ def embedding(
         body["model"] = deployment_name
     elif isinstance(connection, ServerlessConnection):
         body.update(input=[input], encoding_format="float")
-    elif not isinstance(connection, OpenAIConnection):
-        raise FlowError(
-            f"A {type(connection).__name__} leads to no model.",
-            hint="Use a connection of the type azure_open_ai, open_ai or serverless.",
-        )
-    vector: list[float] = _ask("embedding", body)["data"][0]["embedding"]
+    else:
+        _check_leads(connection, (OpenAIConnection,))
+    vector: list[float] = ask("embedding", body)["data"][0]["embedding"]
     return vector
 
 
@@ -189,11 +240,21 @@ def rendered(
 def _chat(body: dict[str, Any], *, wants_message: bool = False) -> Any:
     if body["stream"]:
         return _stream("chat", body)
-    message = _ask("chat", body)["choices"][0].get("message") or {}
+    message = ask("chat", body)["choices"][0].get("message") or {}
     return message if wants_message else message.get("content", "")
 
 
-def _ask(api: str, body: dict[str, Any]) -> dict[str, Any]:
+def guarded(
+    values: Mapping[str, Any], roles: re.Pattern[str] = ROLE_LINE
+) -> tuple[Guard, dict[str, Any]]:
+    """The values to render, those that come from the flow's inputs unable to begin a message; see `Guard`."""
+    guard = Guard(lambda: ambient.clock().token_bytes(16).hex(), roles)
+    rest = {name: value for name, value in values.items() if name != EXPOSED}
+    return guard, guard.guarded(rest, values.get(EXPOSED) or ())
+
+
+def ask(api: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The whole answer of a model of the line's gateway. api: as in `Models`. Blocks its thread."""
     here = ambient.current()
     return here.wait(here.models.ask(api, body, here.spent))
 
@@ -201,6 +262,15 @@ def _ask(api: str, body: dict[str, Any]) -> dict[str, Any]:
 def _stream(api: str, body: dict[str, Any]) -> Iterator[str]:
     here = ambient.current()
     return here.iterate(here.models.stream(api, body, here.spent))
+
+
+def _check_leads(connection: Connection, kinds: tuple[type[Connection], ...]) -> None:
+    if not isinstance(connection, kinds):
+        known = ", ".join(("azure_open_ai", *(kind.YAML for kind in kinds)))
+        raise InvalidConnectionType(
+            f"A {type(connection).__name__} leads to no model of this tool.",
+            hint=f"Use a connection of one of the types {known}.",
+        )
 
 
 def _divided(
