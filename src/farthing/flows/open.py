@@ -30,6 +30,7 @@ _FILES: dict[str, Kind] = {
     flexfile.FILE: "flex",
     "flow.flex.yml": "flex",
 }
+_ENTRY = re.compile(rb"^[\"']?entry[\"']?[ \t]*:", re.MULTILINE)
 _CONNECTION_VALUE = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
 
 
@@ -97,9 +98,7 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
         if path.suffix == promptyfile.SUFFIX:
             return "prompty", path
         if path.suffix in (".yaml", ".yml"):
-            # A flex flow's file may have any name; a graph's too.
-            is_flex = path.stem.endswith(".flex") or "entry" in _keys(path)
-            return ("flex" if is_flex else "dag"), path
+            return ("flex" if is_flex(path) else "dag"), path
         raise FlowFormatError(
             "This is no flow.",
             hint="A flow is a flow.dag.yaml, a flow.flex.yaml, a .prompty file, or a folder with one of them.",
@@ -114,7 +113,8 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
     if not found:
         found = sorted(path.glob(f"*{promptyfile.SUFFIX}"))
     if len(found) == 1:
-        return _FILES.get(found[0].name, "prompty"), found[0]
+        kind = _FILES.get(found[0].name, "prompty")
+        return ("flex" if kind == "dag" and is_flex(found[0]) else kind), found[0]
     if found:
         names = ", ".join(each.name for each in found)
         raise FlowFormatError(
@@ -127,6 +127,16 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
         hint="It should have a flow.dag.yaml, a flow.flex.yaml or one .prompty file.",
         path=str(path),
     )
+
+
+def is_flex(file: Path) -> bool:
+    """Whether a YAML file is a flex flow's: by its name, or because it has an entry, whatever its name."""
+    if file.stem.endswith(".flex"):
+        return True
+    try:
+        return _ENTRY.search(file.read_bytes()) is not None
+    except OSError:
+        return False  # who reads it tells
 
 
 def set_environment(
@@ -179,18 +189,21 @@ def _open_object(
 
         given.pop("threads", None)  # it has no functions to run
         return PromptyFlow(source, init=init, **given)
-    from farthing.flows.python.flow import PythonFlow
+    from farthing.flows.flex.flow import FlexFlow, StandIn
 
-    if isinstance(source, PythonFlow):
-        if init:
-            raise FlowInputError(
-                f"The flow '{source.name}' is a function, which takes no init values.",
-                hint="Leave init away; give the values as inputs.",
-            )
-        return source.open(connections=connections, **given)
-    from farthing.flows.flex.flow import FlexFlow
+    if init and isinstance(source, StandIn) and not isinstance(source, type):
+        name = getattr(source, "__name__", "it")
+        raise FlowInputError(
+            f"The flow '{name}' is a function, which takes no init values.",
+            hint="Leave init away; give the values as inputs.",
+        )
+    flow = FlexFlow(source, connections=connections, init=init, **given)
+    if not flow.has_stand_in:
+        return flow
+    from farthing.flows.python.flow import OpenPythonFlow
 
-    return FlexFlow(source, connections=connections, init=init, **given)
+    threads = {"threads": given["threads"]} if "threads" in given else {}
+    return OpenPythonFlow(flow, given["clock"], **threads)
 
 
 def _no_variants(what: str) -> FlowInputError:
@@ -198,9 +211,3 @@ def _no_variants(what: str) -> FlowInputError:
         f"{what} has no variants.",
         hint="Only nodes of a flow.dag.yaml have them; leave variant away.",
     )
-
-
-def _keys(path: Path) -> list[str]:
-    from farthing.flows import yaml
-
-    return [str(key) for key in yaml.read(path)]

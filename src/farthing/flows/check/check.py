@@ -12,6 +12,7 @@ from farthing.core.errors import FlowError, FlowFormatError, did_you_mean
 from farthing.flows.check.findings import Finding, Known, at, is_installed, package_of
 from farthing.flows.check.source import check_imports, check_python, parsed
 from farthing.flows.graph import Flow, Node
+from farthing.flows.open import is_flex
 
 #: Folders in which no flow of the project lives.
 _SKIPPED = {"node_modules", "__pycache__", "dist", "build", "venv", "site-packages"}
@@ -51,10 +52,10 @@ def find_flows(folder: Path) -> list[Path]:
 
 
 def kind_of(file: Path) -> str:
-    """`dag`, `flex` or `prompty`, by the name of the file."""
+    """`dag`, `flex` or `prompty`."""
     if file.suffix == ".prompty":
         return "prompty"
-    return "flex" if "flex" in file.name else "dag"
+    return "flex" if is_flex(file) else "dag"
 
 
 def check(file: Path, known: Known) -> Checked:
