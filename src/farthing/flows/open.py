@@ -142,14 +142,22 @@ def is_flex(file: Path) -> bool:
 def set_environment(
     environment: Mapping[str, str], connections: Connections, file: Path | None = None
 ) -> None:
-    """Set what a flow's file says of the environment; `${connection.key}` takes it from a connection.
+    """Set what a flow's file says of the environment, in this process; see `environment_of`."""
+    os.environ.update(environment_of(environment, connections, file))
+
+
+def environment_of(
+    environment: Mapping[str, str], connections: Connections, file: Path | None = None
+) -> dict[str, str]:
+    """Variables with their values; `${connection.key}` takes one from a connection.
 
     file: for errors. Raises FlowFormatError, ConnectionMissingError.
     """
+    made = {}
     for name, value in environment.items():
         found = _CONNECTION_VALUE.fullmatch(value)
         if found is None:
-            os.environ[name] = value
+            made[name] = value
             continue
         connection = connections.get(found[1])
         told = getattr(connection, found[2], None)
@@ -161,7 +169,8 @@ def set_environment(
                 field=f"environment_variables.{name}",
                 path=str(file) if file is not None else None,
             )
-        os.environ[name] = str(told)
+        made[name] = str(told)
+    return made
 
 
 def _open_dag(
