@@ -86,10 +86,13 @@ class _Session:
             raise
         return self._keep("completed")
 
-    def _keep(self, status: Status, **nodes: NodeRun) -> Record:
+    def _keep(self, status: Status, nodes: Mapping[str, NodeRun] | None = None) -> Record:
         ended = None if status == "running" else self._store.now()
         self._record = msgspec.structs.replace(
-            self._record, status=status, nodes={**self._record.nodes, **nodes}, last_end_time=ended
+            self._record,
+            status=status,
+            nodes={**self._record.nodes, **(nodes or {})},
+            last_end_time=ended,
         )
         self._store.write(self._record)
         return self._record
@@ -112,7 +115,7 @@ class _Session:
         is_begun = is_flow and is_same and earlier is not None and await _is_there(earlier.made)
         if is_begun and earlier is not None:
             begun = msgspec.structs.replace(earlier, status="running")
-        self._keep("running", **{node.name: begun})
+        self._keep("running", {node.name: begun})
         try:
             if is_flow:
                 await self._run_flow(node, begun, goes_on=is_begun)
@@ -129,7 +132,7 @@ class _Session:
         files = record.files_digest(node)
         last = self._record.nodes[node.name]
         ended = msgspec.structs.replace(last, status=status, files=files)
-        self._keep("running", **{node.name: ended})
+        self._keep("running", {node.name: ended})
 
     def _say(self, text: str) -> None:
         if not self._quiet:
@@ -213,7 +216,7 @@ class _Session:
         words = command.words_of(node, inputs, outputs)
         environment = environment_of(node.environment, project_connections(), self._experiment.path)
         told = {name: str(path) for name, path in outputs.items()}
-        self._keep("running", **{node.name: msgspec.structs.replace(run, outputs=told)})
+        self._keep("running", {node.name: msgspec.structs.replace(run, outputs=told)})
         await command.run(node, words, folder / "log.txt", environment)
 
     async def _input(self, node: Node, value: Any) -> Any:

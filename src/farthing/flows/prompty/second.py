@@ -46,7 +46,8 @@ _OPTIONS = {
 }
 _MORE = "additionalProperties"
 #: Fields of a request that files write as they are sent.
-_SENT = parameter_names("chat", "AzureOpenAI") | {"max_completion_tokens", "parallel_tool_calls"}
+_SENT = parameter_names("chat", "AzureOpenAI") - {"deployment_name"}
+_SENT |= {"max_completion_tokens", "parallel_tool_calls"}
 _TOOL_KEYS = ("name", "kind", "type", "description", "parameters", "strict", "bindings", "function")
 #: The types of a flow's inputs for kinds of property.
 _INPUT_KINDS = {
