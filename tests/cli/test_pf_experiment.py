@@ -204,6 +204,51 @@ def test_an_experiment_that_was_stopped_pays_for_no_line_twice(
     assert (folder / "make" / "made").read_text() == "x"
 
 
+def test_a_chat_group_takes_turns_until_one_of_its_roles_ends_it(folder: Path) -> None:
+    code = (
+        "def user(word: str, said: list = None):\n"
+        "    return '[STOP]' if len(said or []) >= 4 and word == 'a' else f'{word}{len(said or [])}'\n\n\n"
+        "def assistant(said: list = None):\n    return said[-1][1]['output'].upper()\n\n\n"
+        "def length(said: list):\n    return {'turns': len(said), 'last': said[-1]}\n"
+    )
+    (folder / "talk").mkdir()
+    (folder / "talk" / "talk.py").write_text(code)
+    for name in ("user", "assistant", "length"):
+        (folder / "talk" / f"{name}.yaml").write_text(f"entry: talk:{name}\n")
+    (folder / "talk.yaml").write_text(
+        """
+data: [{name: words, path: words.jsonl}]
+nodes:
+  - name: talk
+    type: chat_group
+    max_turns: 6
+    stop_signal: "[STOP]"
+    roles:
+      - role: user
+        path: talk/user.yaml
+        inputs: {word: '${data.words.word}', said: '${parent.conversation_history}'}
+      - role: assistant
+        path: talk/assistant.yaml
+        inputs: {said: '${parent.conversation_history}'}
+  - name: length
+    type: flow
+    path: talk/length.yaml
+    inputs: {said: '${talk.conversation_history}'}
+  - name: tell
+    type: command
+    command: cat ${inputs.found}/outputs.jsonl > told.txt
+    inputs: {found: '${length.outputs}'}
+"""
+    )
+    assert run("start", "--template", "talk.yaml")["status"] == "Completed"
+    told = [json.loads(line) for line in (folder / "told.txt").read_text().splitlines()]
+    assert [(each["turns"], each["last"]) for each in told] == [
+        (5, ["user", {"output": "[STOP]"}]),
+        (6, ["assistant", {"output": "B4"}]),
+        (6, ["assistant", {"output": "C4"}]),
+    ]
+
+
 def test_what_cannot_be_run_is_told_before_anything_runs(folder: Path) -> None:
     with pytest.raises(FlowError, match="one line alone"):
         run("test", "--template", "experiment.yaml")

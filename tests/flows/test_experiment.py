@@ -62,6 +62,43 @@ def test_nodes_stand_behind_those_they_refer_to(tmp_path: Path) -> None:
     assert (found.data, found.inputs) == ({"rows": tmp_path / "rows.jsonl"}, {"count": 3})
 
 
+CHAT = """data: [{name: rows, path: rows.jsonl}]
+nodes:
+  - name: talk
+    type: chat_group
+    max_turns: 4
+    max_tokens: 100
+    stop_signal: "[STOP]"
+    roles:
+      - role: user
+        path: flow
+        inputs: {topic: '${data.rows.topic}', said: '${parent.conversation_history}'}
+      - role: assistant
+        path: flow
+        inputs: {said: '${parent.conversation_history}'}
+"""
+
+
+def test_a_chat_group_takes_the_inputs_of_its_roles(tmp_path: Path) -> None:
+    found = load(written(tmp_path, CHAT))
+    (talk,) = found.nodes
+    assert talk.inputs == {"user.topic": "${data.rows.topic}"}
+    assert [(each.name, each.history) for each in talk.roles] == [
+        ("user", "said"),
+        ("assistant", "said"),
+    ]
+    assert found.notes == ("'max_tokens' of the node 'talk' has no effect here.",)
+    assert reference_of("${talk.conversation_history}") == Reference(
+        "talk", "outputs", "conversation_history"
+    )
+    for old, new, message in (
+        ("max_turns: 4", "max_turns: 0", "whole number from 1"),
+        ("role: assistant", "role: user", "comes twice"),
+    ):
+        with pytest.raises(FlowFormatError, match=message):
+            load(written(tmp_path, CHAT.replace(old, new)))
+
+
 def test_only_a_whole_value_is_a_reference() -> None:
     assert reference_of("${main.outputs.a.b}") == Reference("main", "outputs", "a", "b")
     assert reference_of("${data.rows}") == Reference("data", "", "rows")
@@ -92,7 +129,7 @@ def test_values_of_inputs_and_files_of_data_can_be_given(tmp_path: Path) -> None
         ),
         ("${data.rows}", "${judge.outputs}", "wait for each other", 9),
         ("type: command", "type: comand", "Did you mean 'command'", 22),
-        ("type: command", "type: chat_group", "chat group", 22),
+        ("type: command", "type: chat_group", "fewer than two roles", 22),
         (
             "path: flow\n    inputs:\n      answer",
             "path: flwo\n    inputs:\n      answer",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from farthing.base.clock import SystemClock
-from farthing.cli.flow_run import Order, open_runs, run_order
+from farthing.cli.flow_models import flow_models
+from farthing.cli.flow_run import Done, Order, Shown, open_runs, run_order
 from farthing.cli.flow_test import Trial
 from farthing.cli.output import note
 from farthing.core.errors import (
@@ -22,13 +24,14 @@ from farthing.core.errors import (
     StorageLockedError,
 )
 from farthing.flows.batch import runfolder
-from farthing.flows.batch.batch import default_name
+from farthing.flows.batch.batch import Batch, default_name
 from farthing.flows.batch.records import Definition
 from farthing.flows.experiment import command, record
+from farthing.flows.experiment.chat import ChatGroup
 from farthing.flows.experiment.file import Experiment, Node, load, reference_of
 from farthing.flows.experiment.record import NodeRun, Record, Status, Store
 from farthing.flows.graph import wrong
-from farthing.flows.jobs import project_connections
+from farthing.flows.jobs import opened, project_connections
 from farthing.flows.open import environment_of
 
 
@@ -107,7 +110,7 @@ class _Session:
             self._say(f"{which} {node.name}: is there already")
             return
         self._say(f"{which} {node.name}: {node.kind}")
-        is_flow = node.kind == "flow"
+        is_flow = node.kind != "command"
         made = default_name(f"{self._record.name}_{node.name}", node.variant, SystemClock())
         begun = NodeRun(
             status="running", made=made, digest=digest, files=files, run=made if is_flow else None
@@ -142,21 +145,57 @@ class _Session:
 
     async def _run_flow(self, node: Node, run: NodeRun, *, goes_on: bool) -> None:
         trial = Trial(path=node.path, init=node.init, environment=node.environment)
-        if goes_on:
+        if node.roles:
+            done = await self._converse(node, run, goes_on=goes_on)
+        elif goes_on:
             definition = Definition(flow=str(node.path), resume_from=run.made)
             order = Order(trial=trial, definition=definition, in_place=True)
+            done = await run_order(order, quiet=self._quiet)
         else:
             order = Order(trial=trial, definition=self._definition(node), name=run.made)
-        done = await run_order(order, quiet=self._quiet)
+            done = await run_order(order, quiet=self._quiet)
         if done.run.status != "completed":
             raise FlowError(
                 f"The run '{run.made}' of the node '{node.name}' is {done.run.status}.",
                 hint=done.run.error_message or f"farthing pf run show --name {run.made}",
                 node=node.name,
             )
-        if done.failures:
+        if done.run.failed:
             failed = f"{done.run.failed:,} lines failed"
             self._say(f"  {failed}: farthing pf run show-details -n {run.made}")
+
+    async def _converse(self, node: Node, run: NodeRun, *, goes_on: bool) -> Done:
+        """A run of conversations: each line one, its roles' flows open side by side."""
+        clock = SystemClock()
+        history = {each.name: each.history for each in node.roles if each.history is not None}
+        async with AsyncExitStack() as stack:
+            models = await stack.enter_async_context(flow_models(None))
+            runs = await stack.enter_async_context(open_runs())
+            roles = {
+                each.name: await stack.enter_async_context(
+                    opened(
+                        each.path,
+                        models=models,
+                        connections=project_connections(),
+                        clock=clock,
+                        init=each.init,
+                        environment=node.environment,
+                    )
+                )
+                for each in node.roles
+            }
+            group = ChatGroup(
+                node.name,
+                node.path,
+                roles,
+                history,
+                max_turns=node.max_turns,
+                stop_signal=node.stop_signal,
+            )
+            batch = Batch(group, runs, clock, on_progress=None if self._quiet else Shown())
+            if goes_on:
+                return Done(run=await batch.resume(run.made))
+            return Done(run=await batch.start(run.made, self._definition(node)))
 
     def _definition(self, node: Node) -> Definition:
         """The run that a node is: its references as those of a run. Raises FlowFormatError."""

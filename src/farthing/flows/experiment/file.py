@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -15,16 +15,20 @@ from farthing.flows.graph import NOWHERE, Span, wrong
 from farthing.flows.yaml import Table
 
 _REFERENCE = re.compile(r"\$\{([^{}]+)\}")
-_NOTED = ("runtime", "resources", "identity")
+#: Of the cloud, and of chat groups in prompt flow, which does not count them either.
+_NOTED = ("runtime", "resources", "identity", "max_tokens", "max_time")
 
-NodeKind = Literal["flow", "command"]
+NodeKind = Literal["flow", "command", "chat_group"]
+#: What a role refers to for the turns so far.
+HISTORY = "${parent.conversation_history}"
 
 
 class Reference(msgspec.Struct, frozen=True):
     """What `${…}` in a node's inputs refers to.
 
-    source: `data`, `inputs`, or the name of a node, whose `part` is `inputs` or `outputs`. name: of the data,
-    the input, or below a part; "" for all of it. column: what is behind the name, "" for none.
+    source: `data`, `inputs`, or the name of a node, whose `part` is `inputs` or `outputs`; of a chat group
+    `${node.conversation_history}` is `${node.outputs.conversation_history}`. name: of the data, the input,
+    or below a part; "" for all of it. column: what is behind the name, "" for none.
     """
 
     source: str
@@ -33,10 +37,21 @@ class Reference(msgspec.Struct, frozen=True):
     column: str = ""
 
 
+class Role(msgspec.Struct, frozen=True, kw_only=True):
+    """One who takes part in a chat group. path: of its flow. history: the input that gets the turns so far."""
+
+    name: str
+    path: Path
+    inputs: Mapping[str, Any] = {}
+    history: str | None = None
+    init: Mapping[str, Any] = {}
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """One step. path: of the flow, or the folder that a command runs in. inputs: literals and references.
 
     outputs: of a command, by name; None: a folder is made for it. init, variant, connections: of a flow.
+    roles, max_turns, stop_signal: of a chat group, whose inputs are those of its roles, `role.input`.
     """
 
     name: str
@@ -50,7 +65,15 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     connections: Mapping[str, Mapping[str, str]] = {}
     environment: Mapping[str, str] = {}
     display_name: str = ""
+    roles: tuple[Role, ...] = ()
+    max_turns: int = 0
+    stop_signal: str | None = None
     span: Span = NOWHERE
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The flows and folders that it is made of."""
+        return tuple(each.path for each in self.roles) or (self.path,)
 
     def references(self) -> Iterator[Reference]:
         """Each reference in its inputs."""
@@ -138,6 +161,8 @@ def reference_of(value: Any) -> Reference | None:
     if first in ("data", "inputs"):
         name, _, column = rest.partition(".")
         return Reference(first, "", name, column)
+    if rest == "conversation_history":
+        rest = f"outputs.{rest}"
     part, _, rest = rest.partition(".")
     name, _, column = rest.partition(".")
     return Reference(first, part, name, column)
@@ -160,38 +185,22 @@ def _named(top: Table, path: Path, key: str, field: str) -> Iterator[tuple[str, 
 def _node(table: Table, path: Path, notes: list[str]) -> Node:
     name = table.required("name", hint="Write - name: …")
     table.name, table.node = f"The node '{name}'", name
-    kind = table.required("type", hint="Write type: flow or type: command.")
-    if kind == "chat_group":
-        raise table.wrong(
-            "is a chat group, which does not run: prompt flow declares them, and refuses to start one.",
-            "type",
-            hint="Write the turns as a loop in one flow, e.g. an entry in flow.flex.yaml.",
-        )
-    table.choice("type", ("flow", "command"))
-    field = "path" if kind == "flow" else "code"
-    where = table.text(field)
-    if kind == "flow" and not where:
-        raise table.wrong("has no path.", hint="Write path: with the flow's folder or file.")
-    folder = (path.parent / (where or ".")).resolve()
-    if not folder.exists():
-        beside = [each.name for each in folder.parent.iterdir()] if folder.parent.is_dir() else []
-        raise table.wrong(
-            f"has the {field} '{where}', which does not exist.",
-            field,
-            hint=did_you_mean(folder.name, beside)
-            or "Paths are relative to the experiment's file.",
-        )
+    table.required("type", hint="Write type: flow or type: command.")
+    kind = msgspec.convert(table.choice("type", get_args(NodeKind)), NodeKind)
     notes += [
-        f"'{each}' of the node '{name}' is for the cloud." for each in _NOTED if each in table
+        f"'{each}' of the node '{name}' has no effect here." for each in _NOTED if each in table
     ]
-    inputs = table.table("inputs", f"'inputs' of '{name}'")
     outputs = table.table("outputs", f"'outputs' of '{name}'")
+    roles = tuple(_roles(table, path)) if kind == "chat_group" else ()
+    is_command = kind == "command"
     return Node(
         name=name,
-        kind="flow" if kind == "flow" else "command",
-        path=folder,
-        inputs={each: inputs.raw(each) for each in inputs},
-        command="" if kind == "flow" else table.required("command", hint="Write command: …"),
+        kind=kind,
+        path=_path(table, path, "path") if kind == "flow" else _path(table, path, "code", "."),
+        inputs=_raw(table, "inputs")
+        if not roles
+        else {f"{r.name}.{key}": value for r in roles for key, value in r.inputs.items()},
+        command=table.required("command", hint="Write command: …") if is_command else "",
         outputs={
             each: (path.parent / str(outputs.raw(each))).resolve() if each in outputs else None
             for each in outputs
@@ -201,8 +210,63 @@ def _node(table: Table, path: Path, notes: list[str]) -> Node:
         connections=_raw(table, "connections"),
         environment={k: str(v) for k, v in _raw(table, "environment_variables").items()},
         display_name=table.text("display_name") or "",
+        roles=roles,
+        max_turns=_turns(table) if roles else 0,
+        stop_signal=table.text("stop_signal"),
         span=table.span,
     )
+
+
+def _roles(table: Table, path: Path) -> Iterator[Role]:
+    items = table.items("roles")
+    if len(items) < 2:
+        raise table.wrong("has fewer than two roles.", "roles", hint="List - role: …, with a path.")
+    seen: set[str] = set()
+    for item, span in items:
+        below = Table(item, path=str(path), name="A role", span=span, node=table.node)
+        name = below.required("role", hint="Write - role: …")
+        if name in seen or "." in name:
+            raise below.wrong(
+                f"is '{name}', which comes twice or has a dot.", "role", hint="Rename it."
+            )
+        seen.add(name)
+        inputs = _raw(below, "inputs")
+        yield Role(
+            name=name,
+            path=_path(below, path, "path"),
+            inputs={key: value for key, value in inputs.items() if value != HISTORY},
+            history=next((key for key, value in inputs.items() if value == HISTORY), None),
+            init=_raw(below, "init"),
+        )
+
+
+def _turns(table: Table) -> int:
+    turns = table.raw("max_turns")
+    if not isinstance(turns, int) or turns < 1:
+        raise table.wrong(
+            "has no max_turns that is a whole number from 1.",
+            "max_turns",
+            hint="Write e.g. max_turns: 10; a conversation that nobody stops must end too.",
+        )
+    return turns
+
+
+def _path(table: Table, path: Path, field: str, default: str | None = None) -> Path:
+    """A folder or file that must be there, relative to the experiment's file."""
+    where = table.text(field, default)
+    if not where:
+        raise table.wrong(
+            f"has no {field}.", hint=f"Write {field}: with the flow's folder or file."
+        )
+    found = (path.parent / where).resolve()
+    if not found.exists():
+        beside = [each.name for each in found.parent.iterdir()] if found.parent.is_dir() else []
+        raise table.wrong(
+            f"has the {field} '{where}', which does not exist.",
+            field,
+            hint=did_you_mean(found.name, beside) or "Paths are relative to the experiment's file.",
+        )
+    return found
 
 
 def _raw(table: Table, key: str) -> dict[str, Any]:

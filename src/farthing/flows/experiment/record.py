@@ -145,7 +145,7 @@ def digest(node: Node, experiment: Experiment, done: Mapping[str, NodeRun]) -> s
             sources[str(value)] = experiment.inputs[found.name]
         else:
             sources[str(value)] = done[found.source].made
-    if not sources and node.kind == "flow":
+    if not sources and node.kind != "command":
         sources = {name: data.digest(path) for name, path in experiment.data.items()}
     told = {
         field: getattr(node, field)
@@ -157,7 +157,8 @@ def digest(node: Node, experiment: Experiment, done: Mapping[str, NodeRun]) -> s
 
 def files_digest(node: Node) -> str:
     """What tells the files of a flow, or of a command's folder, from changed ones."""
-    return _digest(file_digests(node.path if node.path.is_dir() else node.path.parent))
+    folders = (each if each.is_dir() else each.parent for each in node.paths)
+    return _digest([file_digests(each) for each in folders])
 
 
 def _digest(value: object) -> str:
