@@ -119,6 +119,8 @@ def test_values_of_inputs_and_files_of_data_can_be_given(tmp_path: Path) -> None
     [
         ("${main.outputs.answer}", "${mian.outputs.answer}", "Did you mean 'main'", 9),
         ("${main.outputs.answer}", "${main.output.answer}", "Did you mean 'outputs'", 9),
+        ("${main.outputs.answer}", "${main}", "refers to 'main.'", 9),
+        ("${main.outputs.answer}", "${mian}", "Did you mean 'main'", 9),
         ("${data.rows.truth}", "${data.row.truth}", "Did you mean 'rows'", 9),
         ("${inputs.count}", "${inputs.cuont}", "Did you mean 'count'", 15),
         (

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +50,8 @@ def create(template: Path, name: str | None) -> None:
 @common
 def start(name: str | None, template: Path | None, inputs: Sequence[str], stream: bool) -> None:
     """Run an experiment and wait for its end. What was completed, and is as it was, is not run again."""
+    import asyncio
+
     from farthing.cli.experiment_run import start as run
 
     if (name is None) == (template is None):
@@ -92,6 +91,9 @@ def list_all(max_results: int, all_results: bool, archived_only: bool) -> None:
 @common
 def stop(name: str | None, file: Path | None) -> None:
     """End an experiment that runs, as Ctrl-C does; `start` goes on with it."""
+    import os
+    import signal
+
     if (name is None) == (file is None):
         raise FlowError("Name one experiment: --name, or --file with its file.")
     store = _store()

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowFormatError, FlowInputError, did_you_mean
@@ -14,13 +14,13 @@ from farthing.flows.dag import format as dag
 from farthing.flows.flex import format as flexfile
 from farthing.flows.graph import Flow
 from farthing.flows.models import Models
-from farthing.flows.prompty import format as promptyfile
-from farthing.flows.prompty.prompty import Prompty
+from farthing.flows.prompty.file import SUFFIX
 from farthing.flows.runnable import Runnable
 from farthing.flows.variants.choices import choices_of
 
 if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
+    from farthing.flows.prompty.prompty import Prompty
 
 Kind = Literal["dag", "flex", "prompty"]
 #: Files that make a folder a flow.
@@ -95,7 +95,7 @@ def varied(flow: Flow, variant: str | None) -> Flow:
 def find_flow(path: Path) -> tuple[Kind, Path]:
     """Which kind of flow is at a path, and its file. Raises FlowFormatError for anything else."""
     if path.is_file():
-        if path.suffix == promptyfile.SUFFIX:
+        if path.suffix == SUFFIX:
             return "prompty", path
         if path.suffix in (".yaml", ".yml"):
             return ("flex" if is_flex(path) else "dag"), path
@@ -111,7 +111,7 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
         )
     found = [path / name for name in _FILES if (path / name).is_file()]
     if not found:
-        found = sorted(path.glob(f"*{promptyfile.SUFFIX}"))
+        found = sorted(path.glob(f"*{SUFFIX}"))
     if len(found) == 1:
         kind = _FILES.get(found[0].name, "prompty")
         return ("flex" if kind == "dag" and is_flex(found[0]) else kind), found[0]
@@ -191,9 +191,7 @@ def _open_object(
     given: dict[str, Any],
 ) -> Runnable:
     # Each kind is imported when it is opened: a command that runs a graph pays for a graph.
-    if isinstance(source, Prompty) or (
-        isinstance(source, Path) and source.suffix == promptyfile.SUFFIX
-    ):
+    if _is_prompty(source):
         from farthing.flows.prompty.flow import PromptyFlow
 
         given.pop("threads", None)  # it has no functions to run
@@ -213,6 +211,14 @@ def _open_object(
 
     threads = {"threads": given["threads"]} if "threads" in given else {}
     return OpenPythonFlow(flow, given["clock"], **threads)
+
+
+def _is_prompty(source: Path | Callable[..., Any]) -> TypeGuard[Path | Prompty]:
+    if isinstance(source, Path):
+        return source.suffix == SUFFIX
+    from farthing.flows.prompty.prompty import Prompty
+
+    return isinstance(source, Prompty)
 
 
 def _no_variants(what: str) -> FlowInputError:

@@ -18,6 +18,8 @@ _REFERENCE = re.compile(r"\$\{([^{}]+)\}")
 #: Of the cloud, and of chat groups in prompt flow, which does not count them either.
 _NOTED = ("runtime", "resources", "identity", "max_tokens", "max_time")
 
+#: What a reference begins with when it is to no node.
+_OTHERS = ("data", "inputs")
 NodeKind = Literal["flow", "command", "chat_group"]
 #: What a role refers to for the turns so far.
 HISTORY = "${parent.conversation_history}"
@@ -84,7 +86,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     def sources(self) -> tuple[str, ...]:
         """The nodes that must be over before this one, each once."""
-        found = (each.source for each in self.references() if each.part)
+        found = (each.source for each in self.references() if each.source not in _OTHERS)
         return tuple(dict.fromkeys(found))
 
 
@@ -130,7 +132,7 @@ def load(path: Path) -> Experiment:
     notes: list[str] = []
     for item, span in items:
         node = _node(Table(item, path=str(path), name="A node", span=span, node=None), path, notes)
-        if node.name in nodes or node.name in ("data", "inputs", "parent"):
+        if node.name in nodes or node.name in (*_OTHERS, "parent"):
             what = "comes twice" if node.name in nodes else "is the name of something else"
             raise wrong(
                 f"The node name '{node.name}' {what}.",
@@ -158,7 +160,7 @@ def reference_of(value: Any) -> Reference | None:
     if found is None:
         return None
     first, _, rest = found[1].partition(".")
-    if first in ("data", "inputs"):
+    if first in _OTHERS:
         name, _, column = rest.partition(".")
         return Reference(first, "", name, column)
     if rest == "conversation_history":
@@ -301,7 +303,7 @@ def _check(experiment: Experiment) -> None:
     kinds = {node.name: node for node in experiment.nodes}
     for node in experiment.nodes:
         for each in node.references():
-            if each.source in ("data", "inputs"):
+            if each.source in _OTHERS:
                 known = experiment.data if each.source == "data" else experiment.inputs
                 if each.name not in known:
                     raise _no_source(node, f"{each.source}.{each.name}", [*known])

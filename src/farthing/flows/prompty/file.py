@@ -11,6 +11,7 @@ from farthing.core.private import PrivateStruct
 from farthing.flows.graph import NOWHERE, Input, Span
 from farthing.flows.prompty.placeholders import read_sample
 
+SUFFIX = ".prompty"
 PromptyApi = Literal["chat", "completion", "embedding"]
 
 

@@ -11,10 +11,9 @@ from typing import Any
 from farthing.core.errors import FlowFormatError, did_you_mean
 from farthing.flows import yaml
 from farthing.flows.prompty import first, second
-from farthing.flows.prompty.file import Dialect, PromptyFile
+from farthing.flows.prompty.file import SUFFIX, Dialect, PromptyFile
 from farthing.flows.prompty.front import Front, merged
 
-SUFFIX = ".prompty"
 _BEGIN = re.compile(r"\s*(-{3,}|\+{3,})[ \t]*\n")
 _ENDS = {
     "-": re.compile(r"^-{3,}[ \t]*\n", re.MULTILINE),
