@@ -41,7 +41,7 @@ async def start(store: Store, name: str, given: Mapping[str, str], *, quiet: boo
     A node that was completed and is as it was is not run again; a run that was stopped goes on. Raises
     NotFoundError, ConflictError: it is running; FlowFormatError, and what a node fails with.
     """
-    kept = store.read(name)
+    store.read(name)  # a lock of nothing would make its folder
     lock = store.lock(name)
     try:
         lock.acquire()
@@ -51,6 +51,7 @@ async def start(store: Store, name: str, given: Mapping[str, str], *, quiet: boo
             hint=f"Wait, or end it: farthing pf experiment stop --name {name}.",
         ) from None
     try:
+        kept = store.read(name)
         told = {**kept.given, **given}
         experiment = load(Path(kept.template)).given(told)
         return await _Session(store, kept, experiment, told, quiet=quiet).run()
