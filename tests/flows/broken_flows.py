@@ -8,6 +8,7 @@ from pathlib import Path
 GRAPH = "graph/flow.dag.yaml"
 FLEX = "flex/flow.flex.yaml"
 PROMPTY = "chat.prompty"
+SECOND = "second.prompty"
 PREPARE = "graph/prepare.py"
 FINISH = "graph/finish.py"
 
@@ -136,6 +137,34 @@ Be brief.
 user:
 {{question}}
 """,
+    SECOND: """---
+name: Second
+model:
+  id: sim/small
+  provider: openai
+  apiType: chat
+  options:
+    temperature: 0.2
+inputs:
+  - name: question
+    kind: string
+    default: Why?
+tools:
+  - name: look_up
+    kind: function
+    description: Look a word up
+    parameters:
+      - {name: word, kind: string, required: true}
+template:
+  format:
+    kind: jinja2
+  parser: prompty
+---
+system:
+Be brief.
+user:
+{{question}}
+""",
 }
 
 
@@ -196,6 +225,10 @@ def _flex(did: str, old: str, new: str, at: str, near: str = "", **more: object)
 
 def _prompty(did: str, old: str, new: str, at: str, near: str = "", **more: object) -> Slip:
     return _file(did, PROMPTY, old, new, at, near, path=PROMPTY, **more)
+
+
+def _second(did: str, old: str, new: str, at: str, near: str = "", **more: object) -> Slip:
+    return _file(did, SECOND, old, new, at, near, path=SECOND, **more)
 
 
 _DOCUMENTS = [
@@ -384,11 +417,33 @@ _PROMPTIES = [
     _prompty("misspelled a key below model", "  parameters:", "  paramters:", "    max_tokens", "parameters",
              field="model.paramters"),
     _prompty("misspelled the api of a prompty", "api: chat", "api: chatt", "chatt", "chat", field="model.api"),
-    _prompty("wrote the model as a word", "model:\n  api: chat\n  configuration:\n    type: azure_openai\n"
-             "    azure_deployment: sim/small\n  parameters:\n    max_tokens: 50\n", "model: sim/small\n",
-             "model: sim", "configuration", field="model"),
-    _prompty("wrote inputs of a prompty as a list", "inputs:\n  question:\n    type: string\n",
-             "inputs:\n- question\n", "- question", field="inputs"),
+    _prompty("wrote inputs of a prompty as a list of words", "inputs:\n  question:\n    type: string\n",
+             "inputs:\n- question\n", "- question", "- name:", field="inputs[0]"),
+    _second("misspelled an option of a model", "temperature: 0.2", "temprature: 0.2", "temprature", "temperature",
+            field="model.options.temprature"),
+    _second("misspelled a key below model in a prompty of version 2", "  provider: openai", "  provder: openai",
+            "provder", "provider", field="model.provder"),
+    _second("asked a model for images", "apiType: chat", "apiType: image", "apiType: image", "chat",
+            field="model.apiType"),
+    _second("misspelled the kind of an input", "    kind: string\n", "    kind: strng\n", "kind: strng", "string",
+            field="inputs[0].kind"),
+    _second("misspelled a key of an input", "    default: Why?", "    defualt: Why?", "defualt", "default",
+            field="inputs[0].defualt"),
+    _second("wrote a template in mustache", "kind: jinja2", "kind: mustache", "kind: mustache", "jinja2",
+            field="template.format.kind"),
+    _second("named a parser that is not there", "parser: prompty", "parser: chatml", "chatml", "prompty",
+            field="template.parser"),
+    _second("gave a model a tool that is no function", "kind: function", "kind: mcp", "kind: mcp", "function",
+            field="tools[0].kind"),
+    _second("misspelled a key of a tool", "    description: Look", "    descripton: Look", "descripton", "description",
+            field="tools[0].descripton"),
+    _second("named an environment variable that is not set", "id: sim/small", "id: ${env:NO_SUCH_MODEL}",
+            "id: ${env", "NO_SUCH_MODEL", field="model.id"),
+    _second("named a file outside the prompty's folder", "tools:\n", "sample: ${file:../graph/flow.dag.yaml}\ntools:\n",
+            "sample", "beside or below", field="sample"),
+    _second("wrote a connection beside a configuration", "  apiType: chat",
+            "  apiType: chat\n  connection: {kind: key}\n  configuration: {type: openai}", "  configuration",
+            "Keep model.connection", field="model.configuration"),
 ]  # fmt: skip
 
 _PLACES = [

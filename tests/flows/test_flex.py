@@ -429,6 +429,39 @@ async def test_what_goes_wrong_in_an_aggregation_is_a_warning(it: World) -> None
             assert "secret" not in result.warnings[0]
 
 
+async def test_a_class_in_a_file_is_made_of_its_sample_and_aggregates_asynchronously(
+    tmp_path: Path, it: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_FLEX_ENDPOINT", "https://e.example")
+    code = """
+        import asyncio
+        from promptflow.core import AzureOpenAIModelConfiguration
+
+        class Flow:
+            def __init__(self, config: AzureOpenAIModelConfiguration, mark: str):
+                self.config, self.mark = config, mark
+
+            async def __call__(self, text: str) -> str:
+                return f"{text}{self.mark} {self.config.azure_deployment} {self.config.azure_endpoint}"
+
+            async def __aggregate__(self, results: list) -> dict:
+                await asyncio.sleep(0)
+                return {"lines": len(results)}
+    """
+    (tmp_path / "inputs.json").write_text('{"text": "Hi"}')
+    yaml = """
+        sample:
+          init:
+            mark: "!"
+            config: {azure_deployment: m, api_key: k, azure_endpoint: "${env:TEST_FLEX_ENDPOINT}"}
+          inputs: ${file:inputs.json}
+    """
+    async with opened(project(tmp_path, code, yaml, "entry:Flow"), it) as flow:
+        line = await flow.run({})
+        assert line.outputs == {"output": "Hi! m https://e.example"}
+        assert (await flow.aggregate([line])).metrics == {"lines": 1}
+
+
 async def test_an_object_is_a_flow_and_init_values_need_a_class(it: World) -> None:
     async with opened(Made(5), it) as flow:
         assert (await flow.run({"x": 1})).outputs == {"output": 6}

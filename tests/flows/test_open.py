@@ -65,6 +65,8 @@ def test_each_kind_is_found_by_folder_and_by_file(tmp_path: Path) -> None:
     other = tmp_path / "evaluate.yaml"
     other.write_text("entry: a:b\n")
     assert find_flow(other)[0] == "flex"
+    (tmp_path / "0" / "flow.dag.yaml").write_text("entry: a:b\n")  # as flex flows once were named
+    assert find_flow(tmp_path / "0")[0] == "flex"
 
 
 def test_anything_else_is_refused(tmp_path: Path) -> None:

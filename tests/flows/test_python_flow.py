@@ -14,7 +14,8 @@ import pytest
 
 import farthing
 from farthing.base.clock import SystemClock
-from farthing.core.errors import FlowError, FlowInputError, NodeFailedError
+from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, NodeFailedError
+from farthing.flows.connections.connections import Connections
 from farthing.flows.dag import format as dag
 from farthing.flows.dag.flow import DagFlow
 from farthing.flows.models import GatewayModels, Models
@@ -248,3 +249,44 @@ def test_it_is_run_streamed_and_batched_from_plain_code(alone: Path) -> None:
 async def test_waiting_on_a_loop_is_refused_with_what_to_write() -> None:
     with pytest.raises(FlowError, match="await answer"):
         answer.run("a")
+
+
+CODE = """
+import farthing
+
+@farthing.node
+def double(text: str) -> str:
+    return text * 2
+
+@farthing.flow
+async def answer(question: str, times: int = 1) -> dict[str, str]:
+    return {"text": await double(question) * times}
+
+@answer.aggregate
+async def count(results):
+    return {"lines": len(results)}
+"""
+
+
+async def test_a_flex_file_may_name_a_python_flow(tmp_path: Path, models: Models) -> None:
+    (tmp_path / "entry.py").write_text(CODE)
+    file = tmp_path / "flow.flex.yaml"
+    file.write_text("entry: entry:answer\ninputs:\n  times: {type: int, default: 2}\n")
+    flow = open_flow(file, models=models, connections=Connections(tmp_path), clock=SystemClock())
+    assert [(each.name, each.kind) for each in flow.flow.inputs] == [
+        ("question", "string"),
+        ("times", "int"),
+    ]
+    lines = [await flow.run({"question": "a", "times": "3"}), await flow.run({"question": "b"})]
+    assert [each.outputs for each in lines] == [{"text": "aaaaaa"}, {"text": "bbbb"}]
+    assert [each.node for each in lines[0].traces] == ["double", flow.flow.name]
+    assert (await flow.aggregate(lines)).metrics == {"lines": 2}
+    await flow.aclose()
+    with pytest.raises(FlowFormatError, match="entry is no class"):
+        open_flow(
+            file,
+            models=models,
+            connections=Connections(tmp_path),
+            clock=SystemClock(),
+            init={"a": 1},
+        )

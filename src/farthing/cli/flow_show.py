@@ -46,19 +46,18 @@ def _where(file: Path) -> str:
 def _declared(file: Path) -> dict[str, str]:
     """The inputs and outputs that a flex flow or a prompty declares; both may be inferred, and then are not."""
     from farthing.flows import yaml
+    from farthing.flows.prompty.format import load
 
     try:
-        text = file.read_text(encoding="utf-8-sig")
         if file.suffix == ".prompty":
-            text = text.lstrip().removeprefix("---").partition("\n---")[0]
-        head = yaml.plain(yaml.parse(text, str(file)))
-    except (FlowError, OSError, UnicodeDecodeError):
+            prompty = load(file)
+            names = {"inputs": [each.name for each in prompty.inputs], "outputs": prompty.outputs}
+        else:
+            head = yaml.plain(yaml.read(file))
+            names = {key: head.get(key) for key in ("inputs", "outputs")}
+    except FlowError:
         return {"nodes": "does not load; see `farthing flow check`"}
-    return {
-        key: ", ".join(head[key])
-        for key in ("inputs", "outputs")
-        if isinstance(head.get(key), dict)
-    }
+    return {key: ", ".join(told) for key, told in names.items() if told}
 
 
 def show_flow(path: Path, *, as_json: bool) -> None:

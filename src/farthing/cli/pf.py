@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from farthing.cli.pf_connection import connection
-from farthing.cli.pf_others import config, experiment, service, tool, trace
+from farthing.cli.pf_experiment import experiment
+from farthing.cli.pf_others import config, service, tool, trace
 from farthing.cli.pf_parts import COMPATIBLE, NAME, SET, YES, PfGroup, common
 from farthing.cli.spaced import many, pairs
 

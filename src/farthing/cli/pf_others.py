@@ -1,4 +1,4 @@
-"""`farthing pf tool|config|service|trace|experiment`: the smaller groups, and what to do in place of some."""
+"""`farthing pf tool|config|service|trace`: the smaller groups, and what to do in place of some."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def show_config() -> None:
     print_json(nested)
 
 
-# --- service, trace, experiment ---
+# --- service, trace ---
 
 
 @click.group("service", cls=PfGroup)
@@ -166,14 +166,4 @@ def delete_traces() -> None:
     """Nothing is kept that could be deleted."""
     click.echo(
         "Traces are sent on, not kept. `farthing pf run delete -n NAME` forgets a run's lines."
-    )
-
-
-@click.group("experiment", hidden=True, invoke_without_command=True)
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def experiment(words: tuple[str, ...]) -> None:
-    """Experiments are not read; say how to chain runs instead."""
-    raise FlowError(
-        "Experiment files are not run here.",
-        hint="Chain runs: `farthing pf run create --flow F --data D --name a`, then one with --run a.",
     )

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeGuard
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowFormatError, FlowInputError, did_you_mean
@@ -14,13 +14,13 @@ from farthing.flows.dag import format as dag
 from farthing.flows.flex import format as flexfile
 from farthing.flows.graph import Flow
 from farthing.flows.models import Models
-from farthing.flows.prompty import format as promptyfile
-from farthing.flows.prompty.prompty import Prompty
+from farthing.flows.prompty.file import SUFFIX
 from farthing.flows.runnable import Runnable
 from farthing.flows.variants.choices import choices_of
 
 if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
+    from farthing.flows.prompty.prompty import Prompty
 
 Kind = Literal["dag", "flex", "prompty"]
 #: Files that make a folder a flow.
@@ -30,6 +30,7 @@ _FILES: dict[str, Kind] = {
     flexfile.FILE: "flex",
     "flow.flex.yml": "flex",
 }
+_ENTRY = re.compile(rb"^[\"']?entry[\"']?[ \t]*:", re.MULTILINE)
 _CONNECTION_VALUE = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
 
 
@@ -94,12 +95,10 @@ def varied(flow: Flow, variant: str | None) -> Flow:
 def find_flow(path: Path) -> tuple[Kind, Path]:
     """Which kind of flow is at a path, and its file. Raises FlowFormatError for anything else."""
     if path.is_file():
-        if path.suffix == promptyfile.SUFFIX:
+        if path.suffix == SUFFIX:
             return "prompty", path
         if path.suffix in (".yaml", ".yml"):
-            # A flex flow's file may have any name; a graph's too.
-            is_flex = path.stem.endswith(".flex") or "entry" in _keys(path)
-            return ("flex" if is_flex else "dag"), path
+            return ("flex" if is_flex(path) else "dag"), path
         raise FlowFormatError(
             "This is no flow.",
             hint="A flow is a flow.dag.yaml, a flow.flex.yaml, a .prompty file, or a folder with one of them.",
@@ -112,9 +111,10 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
         )
     found = [path / name for name in _FILES if (path / name).is_file()]
     if not found:
-        found = sorted(path.glob(f"*{promptyfile.SUFFIX}"))
+        found = sorted(path.glob(f"*{SUFFIX}"))
     if len(found) == 1:
-        return _FILES.get(found[0].name, "prompty"), found[0]
+        kind = _FILES.get(found[0].name, "prompty")
+        return ("flex" if kind == "dag" and is_flex(found[0]) else kind), found[0]
     if found:
         names = ", ".join(each.name for each in found)
         raise FlowFormatError(
@@ -129,17 +129,35 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
     )
 
 
+def is_flex(file: Path) -> bool:
+    """Whether a YAML file is a flex flow's: by its name, or because it has an entry, whatever its name."""
+    if file.stem.endswith(".flex"):
+        return True
+    try:
+        return _ENTRY.search(file.read_bytes()) is not None
+    except OSError:
+        return False  # who reads it tells
+
+
 def set_environment(
     environment: Mapping[str, str], connections: Connections, file: Path | None = None
 ) -> None:
-    """Set what a flow's file says of the environment; `${connection.key}` takes it from a connection.
+    """Set what a flow's file says of the environment, in this process; see `environment_of`."""
+    os.environ.update(environment_of(environment, connections, file))
+
+
+def environment_of(
+    environment: Mapping[str, str], connections: Connections, file: Path | None = None
+) -> dict[str, str]:
+    """Variables with their values; `${connection.key}` takes one from a connection.
 
     file: for errors. Raises FlowFormatError, ConnectionMissingError.
     """
+    made = {}
     for name, value in environment.items():
         found = _CONNECTION_VALUE.fullmatch(value)
         if found is None:
-            os.environ[name] = value
+            made[name] = value
             continue
         connection = connections.get(found[1])
         told = getattr(connection, found[2], None)
@@ -151,7 +169,8 @@ def set_environment(
                 field=f"environment_variables.{name}",
                 path=str(file) if file is not None else None,
             )
-        os.environ[name] = str(told)
+        made[name] = str(told)
+    return made
 
 
 def _open_dag(
@@ -172,25 +191,34 @@ def _open_object(
     given: dict[str, Any],
 ) -> Runnable:
     # Each kind is imported when it is opened: a command that runs a graph pays for a graph.
-    if isinstance(source, Prompty) or (
-        isinstance(source, Path) and source.suffix == promptyfile.SUFFIX
-    ):
+    if _is_prompty(source):
         from farthing.flows.prompty.flow import PromptyFlow
 
         given.pop("threads", None)  # it has no functions to run
         return PromptyFlow(source, init=init, **given)
-    from farthing.flows.python.flow import PythonFlow
+    from farthing.flows.flex.flow import FlexFlow, StandIn
 
-    if isinstance(source, PythonFlow):
-        if init:
-            raise FlowInputError(
-                f"The flow '{source.name}' is a function, which takes no init values.",
-                hint="Leave init away; give the values as inputs.",
-            )
-        return source.open(connections=connections, **given)
-    from farthing.flows.flex.flow import FlexFlow
+    if init and isinstance(source, StandIn) and not isinstance(source, type):
+        name = getattr(source, "__name__", "it")
+        raise FlowInputError(
+            f"The flow '{name}' is a function, which takes no init values.",
+            hint="Leave init away; give the values as inputs.",
+        )
+    flow = FlexFlow(source, connections=connections, init=init, **given)
+    if not flow.has_stand_in:
+        return flow
+    from farthing.flows.python.flow import OpenPythonFlow
 
-    return FlexFlow(source, connections=connections, init=init, **given)
+    threads = {"threads": given["threads"]} if "threads" in given else {}
+    return OpenPythonFlow(flow, given["clock"], **threads)
+
+
+def _is_prompty(source: Path | Callable[..., Any]) -> TypeGuard[Path | Prompty]:
+    if isinstance(source, Path):
+        return source.suffix == SUFFIX
+    from farthing.flows.prompty.prompty import Prompty
+
+    return isinstance(source, Prompty)
 
 
 def _no_variants(what: str) -> FlowInputError:
@@ -198,9 +226,3 @@ def _no_variants(what: str) -> FlowInputError:
         f"{what} has no variants.",
         hint="Only nodes of a flow.dag.yaml have them; leave variant away.",
     )
-
-
-def _keys(path: Path) -> list[str]:
-    from farthing.flows import yaml
-
-    return [str(key) for key in yaml.read(path)]

@@ -13,6 +13,7 @@ from farthing.flows.check.findings import Finding, Known, at, check_model, is_in
 from farthing.flows.check.packages import check_package_tool
 from farthing.flows.check.source import check_imports, check_python, parsed
 from farthing.flows.graph import Flow, Node
+from farthing.flows.open import is_flex
 
 #: Folders in which no flow of the project lives.
 _SKIPPED = {"node_modules", "__pycache__", "dist", "build", "venv", "site-packages"}
@@ -52,10 +53,10 @@ def find_flows(folder: Path) -> list[Path]:
 
 
 def kind_of(file: Path) -> str:
-    """`dag`, `flex` or `prompty`, by the name of the file."""
+    """`dag`, `flex` or `prompty`."""
     if file.suffix == ".prompty":
         return "prompty"
-    return "flex" if "flex" in file.name else "dag"
+    return "flex" if is_flex(file) else "dag"
 
 
 def check(file: Path, known: Known) -> Checked:
@@ -132,25 +133,33 @@ def _check_llm(node: Node, known: Known) -> Iterator[Finding]:
 
 
 def _check_template(flow: Flow, node: Node) -> Iterator[Finding]:
-    import jinja2
-
     file = flow.folder / (node.source.path or "")
     try:
         text = file.read_text(encoding="utf-8-sig")
-        jinja2.Environment(autoescape=False).parse(text)  # noqa: S701 -- prompts are no HTML
+    except (OSError, UnicodeDecodeError):
+        if not flow.includes:  # those are copied beside the flow before it runs
+            message = f"The template of '{node.name}' cannot be read."
+            yield Finding(kind="broken", message=message, path=str(file), node=node.name)
+        return
+    yield from _check_syntax(text, file, node=node.name)
+
+
+def _check_syntax(
+    template: str, file: Path, *, first_line: int = 1, node: str | None = None
+) -> Iterator[Finding]:
+    import jinja2
+
+    try:
+        jinja2.Environment(autoescape=False).parse(template)  # noqa: S701 -- prompts are no HTML
     except jinja2.TemplateSyntaxError as error:
         yield Finding(
             kind="broken",
             message=f"The template does not parse: {error.message}.",
             hint="Check the braces on that line.",
             path=str(file),
-            line=error.lineno,
-            node=node.name,
+            line=first_line + error.lineno - 1,
+            node=node,
         )
-    except (OSError, UnicodeDecodeError):
-        if not flow.includes:  # those are copied beside the flow before it runs
-            message = f"The template of '{node.name}' cannot be read."
-            yield Finding(kind="broken", message=message, path=str(file), node=node.name)
 
 
 # --- flex and prompty ---
@@ -202,27 +211,27 @@ def _check_flex(file: Path, known: Known) -> Iterator[Finding]:
 
 
 def _check_prompty(file: Path, known: Known) -> Iterator[Finding]:
-    from farthing.flows import yaml
+    from farthing.flows.prompty.format import load
 
-    text = file.read_text(encoding="utf-8-sig")
-    parts = text.split("\n---", 1) if text.lstrip().startswith("---") else []
-    if len(parts) != 2:
-        raise FlowFormatError(
-            "It does not begin with its settings.",
-            hint="A prompty file is YAML between two lines of ---, and the prompt below them.",
-            path=str(file),
-        )
-    head = yaml.parse(parts[0].lstrip()[3:].lstrip("\n") or "{}", str(file), first_line=2)
-    model = yaml.plain(head.get("model")) or {}
-    configuration = model.get("configuration") if isinstance(model, dict) else None
-    if not isinstance(configuration, dict):
-        return
-    name = configuration.get("azure_deployment") or configuration.get("model")
-    if isinstance(name, str) and "${" not in name:
+    prompty = load(file)
+    for note in prompty.notes:
+        yield Finding(kind="note", message=note, path=str(file))
+    yield from _check_syntax(prompty.template, file, first_line=prompty.template_line)
+    name, span = prompty.model, prompty.model_span
+    if name is None:
+        message = "It names no model, so it runs only where one is given as it is loaded."
+        yield Finding(kind="note", message=message, path=str(file))
+    elif "${" not in name:
         reason = known.why_no_model(name)
         if reason is not None:
-            message = f"The model '{name}' cannot be called here."
-            yield Finding(kind="model", message=message, hint=reason, subject=name, path=str(file))
+            yield Finding(
+                kind="model",
+                message=f"The model '{name}' cannot be called here.",
+                hint=reason,
+                subject=name,
+                path=str(file),
+                line=span.line,
+            )
 
 
 def _near(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -44,8 +44,20 @@ _log = logging.getLogger("farthing.flows")
 AGGREGATE = "__aggregate__"
 
 
+@runtime_checkable
+class StandIn(Protocol):
+    """An entry that stands for a function, as `@farthing.flow` makes one."""
+
+    def flex_entry(self) -> Callable[..., Any]:
+        """The function, with what runs behind all lines as its `__aggregate__`."""
+        ...
+
+
 class FlexFlow:
-    """See `runnable.Runnable`. is_streaming: a generator in a result stays one, asynchronous."""
+    """See `runnable.Runnable`. is_streaming: a generator in a result stays one, asynchronous.
+
+    has_stand_in: its entry is a `StandIn`, so lines await nodes; see `python.flow.OpenPythonFlow`.
+    """
 
     def __init__(
         self,
@@ -75,6 +87,9 @@ class FlexFlow:
             if self._file is not None:
                 self._enter(self._file)
             entry = self._file.load() if self._file else source
+            self.has_stand_in = isinstance(entry, StandIn) and not inspect.isclass(entry)
+            if isinstance(entry, StandIn) and self.has_stand_in:
+                entry = entry.flex_entry()
             assert callable(entry)  # a path gave a file
             self._open(entry, dict(init or {}), connections)
         except BaseException:

@@ -67,10 +67,13 @@ def chat_lists(value: Any) -> Any:
     return value
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
-    """The template with its values; what is not given prints as nothing. Raises PromptError."""
+def render(template: str, values: Mapping[str, Any], *, keeps_lines: bool = False) -> str:
+    """The template with its values; what is not given prints as nothing. Raises PromptError.
+
+    keeps_lines: the line's end behind a block stays, which prompt flow leaves out.
+    """
     try:
-        text = _compiled(template).render(values)
+        text = _compiled(template, keeps_lines).render(values)
     except TemplateSyntaxError as error:
         raise PromptError(
             f"The template cannot be read at line {error.lineno}: {error.message}.",
@@ -181,14 +184,14 @@ def _short_range(*bounds: int) -> range:
 class _Sandbox(SandboxedEnvironment):
     """Jinja's sandbox; it lets templates change lists that are passed in, as prompt flow's does."""
 
-    def __init__(self) -> None:
-        super().__init__(trim_blocks=True, keep_trailing_newline=True, cache_size=0)
+    def __init__(self, *, keeps_lines: bool) -> None:
+        super().__init__(trim_blocks=not keeps_lines, keep_trailing_newline=True, cache_size=0)
         self.globals["range"] = _short_range
 
 
-_SANDBOX = _Sandbox()
+_SANDBOXES = {each: _Sandbox(keeps_lines=each) for each in (False, True)}
 
 
 @lru_cache(maxsize=512)
-def _compiled(template: str) -> Template:
-    return _SANDBOX.from_string(template)
+def _compiled(template: str, keeps_lines: bool) -> Template:
+    return _SANDBOXES[keeps_lines].from_string(template)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from farthing.core.errors import FlowError, did_you_mean
-from farthing.flows.prompty.format import PromptyFile
+from farthing.flows.prompty.file import Dialect, PromptyFile
 
 #: With these the message says which functions to call. The second is what the original looks for by mistake,
 #: the third what the API sends with the older `functions`.
@@ -50,6 +50,8 @@ class Answer(dict[str, Any]):
 
 def wants_json(file: PromptyFile) -> bool:
     """Whether its answer is read as JSON."""
+    if file.dialect is Dialect.SECOND:
+        return bool(file.outputs)
     form = file.parameters.get("response_format")
     return isinstance(form, Mapping) and form.get("type") == "json_object"
 
@@ -58,24 +60,47 @@ def result_of(file: PromptyFile, answer: dict[str, Any]) -> Any:
     """What calling the prompty gives, from a whole answer. Raises AnswerFormatError."""
     if file.response == "all":
         return Answer.of(answer)
+    if file.api == "embedding":
+        vectors = [each["embedding"] for each in answer["data"]]
+        return vectors[0] if len(vectors) == 1 else vectors
     choice = answer["choices"][0]
     if file.api == "completion":
         return text_result(file, choice.get("text", ""))
     message = choice.get("message") or {}
+    if file.dialect is Dialect.SECOND:
+        return _second_result(file, message)
     if choice.get("finish_reason") in _CALLING:
         return {**dict.fromkeys(_MESSAGE), **message}
     return text_result(file, message.get("content"))
+
+
+def _second_result(file: PromptyFile, message: Mapping[str, Any]) -> Any:
+    """Calls of tools before anything else; a refusal is a text."""
+    calls = message.get("tool_calls")
+    if calls:
+        return [
+            {
+                "id": each.get("id"),
+                "name": each["function"]["name"],
+                "arguments": each["function"]["arguments"],
+            }
+            for each in calls
+        ]
+    if message.get("refusal") and not message.get("content"):
+        return message["refusal"]
+    return text_result(file, message.get("content") or "")
 
 
 def text_result(file: PromptyFile, text: str | None) -> Any:
     """What a prompty makes of the answer's text. Raises AnswerFormatError."""
     if not wants_json(file):
         return text
+    asks = "outputs" if file.dialect is Dialect.SECOND else "response_format"
     try:
         found = json.loads(text or "")
     except ValueError:
         raise AnswerFormatError(
-            f"The answer to '{file.name}' is not JSON, which its response_format asks for.",
+            f"The answer to '{file.name}' is not JSON, which its {asks} asks for.",
             hint="Say in the prompt which JSON is wanted, or raise max_tokens if the answer was cut off.",
         ) from None
     return _reduced(file.name, file.outputs, found) if file.outputs else found

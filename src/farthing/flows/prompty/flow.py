@@ -7,6 +7,8 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowError
 from farthing.flows.engine import ambient
@@ -16,6 +18,7 @@ from farthing.flows.engine.plan import LineResult, Trace
 from farthing.flows.graph import Flow, Output
 from farthing.flows.models import Models, Spent
 from farthing.flows.prompts.chat import is_picture
+from farthing.flows.prompty.file import Dialect, PromptyFile
 from farthing.flows.prompty.pictures import with_pictures
 from farthing.flows.prompty.prompty import AsyncPrompty, Prompty
 
@@ -52,8 +55,9 @@ class PromptyFlow:
             name=file.name,
             folder=file.path.parent,
             inputs=file.signature,
-            outputs=tuple(Output(name=n, reference=None) for n in file.outputs or ("output",)),
+            outputs=_outputs(file),
             description=file.description,
+            warnings=file.notes,
         )
 
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
@@ -61,12 +65,9 @@ class PromptyFlow:
         where = "" if number is None else f" of line {number}"
         try:
             given = dict(inputs) or self._prompty.file.samples
-            taken = take_inputs(self.flow.inputs, given, where=where)
-            shown = with_pictures(given, self.flow.folder)
+            taken = self._taken(given, where)
         except FlowError as error:
             return LineResult(inputs=dict(inputs), error=error)
-        # A picture must not be made a text, which is what the type string would do to it.
-        taken |= {name: shown[name] for name in taken if is_picture(shown.get(name))}
         result, started_s = LineResult(inputs=taken), self._clock.now()
         with ambient.line(self._models, self.spent, self._clock) as here:
             try:
@@ -95,12 +96,36 @@ class PromptyFlow:
         ]
         return result
 
+    def _taken(self, given: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """The inputs of a line. Raises FlowInputError."""
+        if self._prompty.file.dialect is Dialect.FIRST:
+            taken = take_inputs(self.flow.inputs, given, where=where)
+            shown = with_pictures(given, self.flow.folder)
+            # A picture must not be made a text, which is what the type string would do to it.
+            return taken | {name: shown[name] for name in taken if is_picture(shown.get(name))}
+        # Texts are read as what is declared, as files of data and command lines need it. Other values
+        # pass as they are, and so does what is not declared: the second version checks no types.
+        inputs = [
+            each if isinstance(given.get(each.name), str) else structs.replace(each, kind="")
+            for each in self.flow.inputs
+        ]
+        return {**given, **take_inputs(inputs, given, where=where)}
+
     async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
         """Nothing runs behind the lines of a prompty."""
         return LineResult(inputs={})
 
     async def aclose(self) -> None:
         """It holds nothing."""
+
+
+def _outputs(file: PromptyFile) -> tuple[Output, ...]:
+    is_chat = any(each.is_chat_input for each in file.inputs) and file.dialect is Dialect.SECOND
+    names = file.outputs or ("output",)
+    return tuple(
+        Output(name=each, reference=None, is_chat_output=is_chat and len(names) == 1)
+        for each in names
+    )
 
 
 def line_timeout(limit_s: float) -> FlowError:

@@ -1,4 +1,4 @@
-"""Placeholders of prompty and flex files: `${env:NAME}` and `${file:path}`, and samples that are files."""
+"""Placeholders of prompty and flex files: `${env:NAME:default}` and `${file:path}`, and samples that are files."""
 
 from __future__ import annotations
 
@@ -12,29 +12,50 @@ from typing import Any
 from farthing.core.errors import FlowFormatError, did_you_mean
 from farthing.flows import yaml
 
-_ENVIRONMENT = re.compile(r"\$\{env:([^}]*)\}")
+_ENVIRONMENT = re.compile(r"\$\{env:([^:}]*)(?::([^}]*))?\}")
 _FILE = re.compile(r"\$\{file:(.*)\}", re.DOTALL)
 
 
 def settled(
-    value: Any, folder: Path, *, path: str, environ: Mapping[str, str] | None = None
+    value: Any,
+    folder: Path,
+    *,
+    path: str,
+    environ: Mapping[str, str] | None = None,
+    is_confined: bool = False,
+    is_complete: bool = False,
 ) -> Any:
     """The value with each placeholder in it, at any depth, put in place.
 
-    An environment variable that is not set leaves its text as it is. A file is relative to `folder`: JSON
-    and YAML give their value, others their text. path: the file that says it, for errors. Raises
+    An environment variable that is not set gives the default behind a second colon; without one its text
+    stays as it is, which `is_complete` refuses. A file is relative to `folder`, and with `is_confined` below
+    it: JSON and YAML give their value, others their text. path: the file that says it, for errors. Raises
     FlowFormatError.
     """
+
+    def inside(each: Any) -> Any:
+        return settled(
+            each,
+            folder,
+            path=path,
+            environ=known,
+            is_confined=is_confined,
+            is_complete=is_complete,
+        )
+
     known = os.environ if environ is None else environ
     if isinstance(value, str):
         found = _FILE.fullmatch(value)
         if found is not None:
-            return read_value(folder / found[1].strip(), path=path)
-        return _ENVIRONMENT.sub(lambda each: known.get(each[1], each[0]), value)
+            file = folder / found[1].strip()
+            if is_confined:
+                _check_below(file, folder, path)
+            return read_value(file, path=path)
+        return _ENVIRONMENT.sub(lambda each: _variable(each, known, path, is_complete), value)
     if isinstance(value, Mapping):
-        return {key: settled(each, folder, path=path, environ=known) for key, each in value.items()}
+        return {key: inside(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [settled(each, folder, path=path, environ=known) for each in value]
+        return [inside(each) for each in value]
     return value
 
 
@@ -85,3 +106,27 @@ def read_sample(sample: Any, folder: Path, *, path: str) -> dict[str, Any]:
             path=path,
         )
     return sample
+
+
+def _variable(found: re.Match[str], known: Mapping[str, str], path: str, is_complete: bool) -> str:
+    name, default = found[1], found[2]
+    value = known.get(name, default)
+    if value is not None:
+        return value
+    if is_complete:
+        raise FlowFormatError(
+            f"The environment variable '{name}' is not set.",
+            hint=f"Set it, or write a default: ${{env:{name}:value}}.",
+            path=path,
+        )
+    return found[0]
+
+
+def _check_below(file: Path, folder: Path, path: str) -> None:
+    """Raises FlowFormatError when a file is not in the folder, links followed, or below it."""
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise FlowFormatError(
+            f"It refers to the file {file}, which is outside its folder.",
+            hint="A prompty may only read what is beside or below it; move the file there.",
+            path=path,
+        )

@@ -14,7 +14,7 @@ from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, Unk
 from farthing.flows.engine import ambient
 from farthing.flows.engine.ambient import Ambient
 from farthing.flows.prompts.chat import parse_chat, pictures_in
-from farthing.flows.prompts.requests import prompty_body
+from farthing.flows.prompts.requests import Api, prompty_body
 from farthing.flows.prompts.templates import (
     Guard,
     PromptError,
@@ -23,7 +23,9 @@ from farthing.flows.prompts.templates import (
     with_pictures_apart,
 )
 from farthing.flows.prompty.answers import Answer, result_of, text_result, wants_json
-from farthing.flows.prompty.format import PromptyFile, load
+from farthing.flows.prompty.file import Dialect, PromptyFile
+from farthing.flows.prompty.format import load
+from farthing.flows.prompty.messages import Marked, text_of
 from farthing.flows.prompty.pictures import with_pictures
 
 #: Configurations without a connection; the other names are older spellings.
@@ -32,6 +34,7 @@ _TYPES = ("azure_openai", "azure_open_ai", "openai", "open_ai", "serverless")
 _VARIABLES = {
     "azure": ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", "OPENAI_API_VERSION"),
     "openai": ("OPENAI_API_KEY",),
+    "anthropic": ("ANTHROPIC_API_KEY",),
 }
 #: Prompt flow counts every model's tokens as this one's.
 _COUNTED_AS = "gpt-3.5-turbo-0613"
@@ -60,6 +63,7 @@ class Prompty:
     ) -> None:
         """See `load`."""
         self.file: PromptyFile = load(Path(path), model=model, changes=changes)
+        self._marked: Marked | None = None  # made when it is first rendered
 
     @classmethod
     def load(cls, source: str | os.PathLike[str], **changes: Any) -> Prompty:
@@ -105,13 +109,11 @@ class Prompty:
                 f"The prompty '{self.file.name}' takes its inputs by name.",
                 hint="Write prompty(question=…).",
             )
-        values = with_pictures(self._inputs(given), self.file.path.parent)
-        template = with_pictures_apart(self.file.template)
-        guard = Guard(lambda: ambient.clock().token_bytes(16).hex())
+        values = self._inputs(given)
         try:
-            if self.file.api == "completion":
-                return render(template, values)
-            text = render(template, guard.guarded(values, values))
+            if self.file.dialect is Dialect.SECOND:
+                return self._second(values)
+            return self._first(with_pictures(values, self.file.path.parent))
         except PromptError as error:
             if error.line is not None:
                 line = self.file.template_line + error.line - 1
@@ -122,10 +124,27 @@ class Prompty:
                     line=line,
                 ) from None
             raise
+
+    def _first(self, values: Mapping[str, Any]) -> Prompt:
+        """The prompt as prompt flow makes it."""
+        template = with_pictures_apart(self.file.template)
+        if self.file.api == "completion":
+            return render(template, values)
+        guard = Guard(lambda: ambient.clock().token_bytes(16).hex())
+        text = render(template, guard.guarded(values, values))
         messages: list[dict[str, Any]] = unguard(
             parse_chat(text, list(pictures_in(values))), guard.tokens
         )
         return messages
+
+    def _second(self, values: Mapping[str, Any]) -> Prompt:
+        """The prompt as Prompty's second version makes it."""
+        if self.file.api == "completion":
+            return render(self.file.template, values, keeps_lines=True)
+        if self._marked is None:
+            self._marked = Marked(self.file.template, ambient.clock().token_bytes(16).hex())
+        messages = self._marked.messages(values, self.file.rich, self.file.path.parent)
+        return text_of(messages) if self.file.api == "embedding" else messages
 
     def _inputs(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The values of the template. Raises FlowInputError that lists all that are missing."""
@@ -140,21 +159,27 @@ class Prompty:
                 hint="Give them by name, or write defaults or a sample in its front matter.",
                 param=missing[0],
             )
-        return {each.name: known.get(each.name, each.default) for each in signature}
+        taken = {each.name: known.get(each.name, each.default) for each in signature}
+        if self.file.dialect is Dialect.FIRST:
+            return taken
+        # What is not declared goes to the template too, and what has no value prints as nothing.
+        return {name: value for name, value in {**known, **taken}.items() if value is not None}
 
     def _body(self, args: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
         prompt = self._prompt(args, given)
         self.check_model()
-        return prompty_body(self.file.api, self.file.model or "", prompt, self.file.parameters)
+        if self.file.dialect is Dialect.SECOND:
+            field = {"chat": "messages", "completion": "prompt", "embedding": "input"}
+            return {**self.file.parameters, "model": self.file.model, field[self.file.api]: prompt}
+        api: Api = "completion" if self.file.api == "completion" else "chat"
+        return prompty_body(api, self.file.model or "", prompt, self.file.parameters)
 
     def check_model(self) -> None:
         """Raises FlowFormatError when the front matter names no model, or a kind that there is not."""
-        kind = self.file.configuration.get("type")
-        if (
-            kind is not None
-            and kind not in _TYPES
-            and not self.file.configuration.get("connection")
-        ):
+        told = self.file.configuration
+        kind = told.get("type")
+        is_first = self.file.dialect is Dialect.FIRST
+        if is_first and kind is not None and kind not in _TYPES and not told.get("connection"):
             raise FlowFormatError(
                 f"The configuration's type is '{kind}', which does not run here.",
                 hint="Write azure_openai or openai; any model of the gateway can be named.",
@@ -164,9 +189,10 @@ class Prompty:
         if not self.file.model:
             raise FlowFormatError(
                 "It names no model.",
-                hint="Write azure_deployment: or model: below model.configuration.",
-                field="model.configuration",
+                hint="Write azure_deployment: or model: below model.configuration, or model: with a name alone.",
+                field="model.configuration" if is_first else "model",
                 path=str(self.file.path),
+                line=self.file.model_span.line,
             )
 
     async def _ask(self, here: Ambient, body: dict[str, Any], timeout_s: Any) -> dict[str, Any]:
@@ -186,8 +212,11 @@ class Prompty:
 
     def _unknown_model(self, error: UnknownModelError) -> PromptyModelError:
         """Says what is missing: prompt flow would look for the model in these variables."""
-        kind = str(self.file.configuration.get("type") or "azure")
-        names = _VARIABLES["azure" if "azure" in kind else "openai"]
+        is_first = self.file.dialect is Dialect.FIRST
+        kind = str(self.file.configuration.get("type") or ("azure" if is_first else ""))
+        names = _VARIABLES.get("azure" if "azure" in kind else kind, ())
+        if is_first and not names:
+            names = _VARIABLES["openai"]
         missing = [name for name in names if not os.environ.get(name)]
         hint = f"Add the model to the gateway's settings. {error.hint or ''}".strip()
         if missing:

@@ -137,9 +137,8 @@ class PythonFlow(Generic[P, T]):
         is_streaming: bool = False,
     ) -> OpenPythonFlow:
         """The flow as a `runnable.Runnable`. Raises FlowFormatError."""
-        entry = self._entry()
         flex = FlexFlow(
-            entry,
+            self,
             models=models,
             connections=connections,
             clock=clock,
@@ -149,9 +148,7 @@ class PythonFlow(Generic[P, T]):
         )
         return OpenPythonFlow(flex, clock, threads=threads)
 
-    # --- within ---
-
-    def _entry(self) -> Callable[..., Any]:
+    def flex_entry(self) -> Callable[..., Any]:
         """The function as a flex flow's entry, with what runs behind all lines."""
 
         @functools.wraps(self.function)
@@ -162,6 +159,8 @@ class PythonFlow(Generic[P, T]):
         if self._behind is not None:
             setattr(entry, AGGREGATE, self._behind)
         return entry
+
+    # --- within ---
 
     def _by_name(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> dict[str, Any]:
         if not args:
@@ -220,7 +219,7 @@ class PythonFlow(Generic[P, T]):
 class OpenPythonFlow:
     """See `runnable.Runnable`. Nodes have a pool of their own, so lines that wait for them never fill it."""
 
-    def __init__(self, flex: FlexFlow, clock: Clock, *, threads: int) -> None:
+    def __init__(self, flex: FlexFlow, clock: Clock, *, threads: int = THREADS) -> None:
         self._flex = flex
         self._clock = clock
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="farthing-node")
