@@ -439,8 +439,8 @@ async def test_the_first_lines_alone_may_be_taken(tmp_path: Path) -> None:
 async def test_another_model_for_a_node_holds_in_each_cell(tmp_path: Path) -> None:
     async with project(tmp_path, lines=2) as it:
         found = await it.compare("tone.*", connections={"outline": {"max_tokens": "1"}})
-        outlines = it.simulator.invoice.rows[:2]
-        assert [row.usage.output_tokens for row in outlines] == [1, 1]
+        short = [row for row in it.simulator.invoice.rows if row.usage.output_tokens == 1]
+        assert len(short) == 2  # one outline of each line, which both cells share
         assert it.billed[0] == found.paid.calls == 2 * 4
 
 
