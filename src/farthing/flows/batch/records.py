@@ -48,6 +48,7 @@ class Definition(PrivateStruct, frozen=True, kw_only=True, omit_defaults=True):
     flow: the folder or file. data: a path; data_digest: what it held. run: an earlier run that rows come
     from. connections: overrides by node. run_file: where it was read from; environment and init are named
     only, their values may be secret. files: the flow's own, each with its digest, when the run began.
+    isolate: see `isolation.settings.isolation_of`.
     """
 
     flow: str
@@ -66,6 +67,7 @@ class Definition(PrivateStruct, frozen=True, kw_only=True, omit_defaults=True):
     init: tuple[str, ...] = ()
     resume_from: str | None = None
     files: dict[str, str] = {}
+    isolate: str | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

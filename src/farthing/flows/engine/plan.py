@@ -42,6 +42,7 @@ class LineResult(msgspec.Struct, kw_only=True):
     bypassed: the nodes whose condition was not met, and those that had nothing but these to go on.
     metrics: what was logged, by name; of the nodes behind all lines.
     is_bare: the flow returned one value that is no dict; it is the output `output`.
+    carried: of a line that another process ran, what those behind all lines need, as that process wrote it.
     """
 
     inputs: dict[str, Any]
@@ -53,6 +54,7 @@ class LineResult(msgspec.Struct, kw_only=True):
     warnings: list[str] = []
     error: FarthingError | None = None
     is_bare: bool = False
+    carried: bytes | None = None
 
 
 class Step(msgspec.Struct, frozen=True, eq=False, kw_only=True):
