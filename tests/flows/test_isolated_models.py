@@ -136,15 +136,15 @@ async def test_a_nodes_code_sees_the_errors_of_models_as_they_are(
     code = """
     from pathlib import Path
     from promptflow.core import Prompty
-    from farthing.core.errors import UnknownModelError
+    from farthing.core.errors import FarthingError
 
     @tool
     def work(x: str) -> list:
         prompty = Prompty.load(Path(__file__).parent / "tell.prompty")
         try:
             return [prompty(x=x)]
-        except UnknownModelError as error:
-            return [error.status, error.code, str(error)]
+        except FarthingError as error:
+            return [type(error).__name__, error.status, error.code, str(error)]
     """
     folder = written(tmp_path / "f", code)
     text = (PROMPTY % "false").replace("sim/large", "no-such-model")
@@ -152,7 +152,7 @@ async def test_a_nodes_code_sees_the_errors_of_models_as_they_are(
     here = await it.ran(folder, rows("a"), None, "here")
     apart = await it.ran(folder, rows("a"), "1", "apart")
     assert here.errors == {}
-    assert here.outputs[0]["y"][:2] == [404, "model_not_found"]
+    assert "asks for 'no-such-model'" in here.outputs[0]["y"][3]
     assert apart.outputs == here.outputs
 
 
