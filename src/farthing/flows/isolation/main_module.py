@@ -37,23 +37,20 @@ def where_it_is() -> list[str]:
 
 
 def load(main: list[str]) -> None:
-    """Run it under its other name; in a worker. What it raises is raised."""
+    """Run it under its other name; on a worker's loop, so that flows it begins are refused. Raises FlowError."""
     how, what = main
     module = ModuleType(NAME)
     sys.modules[NAME] = sys.modules["__main__"] = module
-    if how == "module":
-        found = runpy.run_module(what, run_name=NAME, alter_sys=True)
-    else:
-        found = runpy.run_path(what, run_name=NAME)
+    try:
+        if how == "module":
+            found = runpy.run_module(what, run_name=NAME, alter_sys=True)
+        else:
+            found = runpy.run_path(what, run_name=NAME)
+    except (Exception, SystemExit) as error:  # border: the user's program
+        raise FlowError(
+            f"The program cannot be loaded in a process for its flow: {type(error).__name__} was raised.",
+            hint='Put what it does below `if __name__ == "__main__":`, and what it defines above.',
+        ) from error
     module.__dict__.update(found)
     # Both ways put the old module back.
     sys.modules[NAME] = sys.modules["__main__"] = module
-
-
-def refuse_in_workers() -> None:
-    """Raises FlowError in a process that has a program's module under its other name."""
-    if getattr(sys.modules.get(NAME), "__name__", None) == NAME:
-        raise FlowError(
-            "A worker of a flow has come to a line of the program that starts workers.",
-            hint='Put what the program does below `if __name__ == "__main__":`; its workers load it too.',
-        )
