@@ -70,6 +70,8 @@ def work(x: str) -> str:
         os._exit(0)
     if x == "segfault":
         signal.raise_signal(signal.SIGSEGV)
+    if x == "ended":
+        signal.raise_signal(signal.SIGTERM)
     if x == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     return x
@@ -88,6 +90,10 @@ EXITED = "Code of the flow, or a library of it, has called os._exit or the like.
             "where it was is on standard error above.",
         ),
         (
+            "ended",
+            "The process of line 2 ended with signal 15 (SIGTERM). Somebody has sent it that signal.",
+        ),
+        (
             "killed",
             "The process of line 2 ended with signal 9 (SIGKILL). Somebody killed it: so does the "
             "system when memory runs out.",
@@ -103,6 +109,26 @@ async def test_a_process_that_ends_fails_its_line_alone_and_is_replaced(
     assert [each["y"] for each in ran.outputs.values()] == ["a", "b", "c", "d", "e"]
     if how == "segfault":
         assert "work.py" in capfd.readouterr().err
+
+
+async def test_a_copy_that_a_process_leaves_behind_ends_with_it(it: Place, tmp_path: Path) -> None:
+    code = f"""
+    import os, pathlib, time
+
+    @tool
+    def work(x: int) -> int:
+        if x != 1:
+            return x
+        child = os.fork()
+        if not child:
+            time.sleep(60)  # it holds the worker's socket open
+        pathlib.Path({str(tmp_path / "child")!r}).write_text(str(child))
+        os._exit(3)
+    """
+    ran = await it.ran(written(tmp_path / "f", code), rows(0, 1, 2), "1")
+    assert list(ran.outputs) == [0, 2]
+    assert ran.errors[1].startswith("The process of line 1 ended with exit code 3.")
+    assert not is_alive(int((tmp_path / "child").read_text()))
 
 
 HANGS = """

@@ -17,6 +17,8 @@ _KINDS: dict[str, type[FarthingError]] = {
     if isinstance(thing, type) and issubclass(thing, FarthingError)
 }
 _OF_THE_CLASS = ("code", "status", "retryable")
+#: Signals that a worker tells of on standard error as it ends.
+_CRASHES = ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV")
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,9 +59,10 @@ def ended(what: str, code: int | None) -> NodeFailedError:
     else:
         cause = _name(-code)
         how = f"signal {-code} ({cause})"
+        hint = "Somebody has sent it that signal."
         if cause == "SIGKILL":
             hint = "Somebody killed it: so does the system when memory runs out."
-        else:
+        elif cause in _CRASHES:
             hint = "It crashed in compiled code; where it was is on standard error above."
     return NodeFailedError(f"The process of {what} ended with {how}.", hint=hint, cause=cause)
 

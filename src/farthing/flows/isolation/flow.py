@@ -185,7 +185,9 @@ async def opened_apart(
             f"everywhere ({type(error).__name__}).",
             hint="Define it at the top of a module, or leave isolate away.",
         ) from error
-    begin = Begin(argv=list(sys.argv), main=main, opening=wire, is_whole=is_whole)
+    begin = Begin(
+        argv=[os.fsencode(each) for each in sys.argv], main=main, opening=wire, is_whole=is_whole
+    )
     flow = IsolatedFlow(begin, models, isolation, line_timeout_s)
     await flow.open()
     return flow

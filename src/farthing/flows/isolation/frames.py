@@ -28,12 +28,12 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Begin(Frame, frozen=True, kw_only=True):
-    """Open the flow. argv: the parent's. main: see `main_module`. opening: pickled arguments of `open_flow`.
+    """Open the flow. argv: the parent's, encoded. main: see `main_module`. opening: pickled arguments of `open_flow`.
 
     is_whole: hand lines back as the objects that they are, in place of JSON.
     """
 
-    argv: list[str]
+    argv: list[bytes]
     main: list[str] | None
     opening: bytes
     is_whole: bool

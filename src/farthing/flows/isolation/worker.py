@@ -77,7 +77,7 @@ class _Worker:
     # --- opening ---
 
     def _open(self, begin: Begin) -> Runnable:
-        sys.argv[:] = begin.argv
+        sys.argv[:] = [os.fsdecode(each) for each in begin.argv]
         if begin.main is not None:
             main_module.load(begin.main)
         opening = pickle.loads(begin.opening)  # noqa: S301 -- of the parent, through a socket of its own
