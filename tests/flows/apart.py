@@ -38,6 +38,50 @@ nodes:
   inputs: {x: "${inputs.x}"}
 """
 
+ASKING = """
+inputs:
+  x: {type: string}
+outputs:
+  y: {type: object, reference: "${work.output}"}
+  said: {type: string, reference: "${ask.output}"}
+nodes:
+- name: ask
+  type: llm
+  source: {type: code, path: ask.jinja2}
+  inputs: {model: sim/small, x: "${inputs.x}", max_tokens: 20}
+  provider: OpenAI
+  api: chat
+- name: work
+  type: python
+  source: {type: code, path: work.py}
+  inputs: {x: "${ask.output}"}
+"""
+PROMPTY = """---
+name: tell
+model:
+  api: chat
+  configuration: {type: openai, model: sim/large}
+  parameters: {max_tokens: 20, stream: %s}
+inputs:
+  x: {type: string}
+---
+user:
+Tell me of {{x}}
+"""
+READING = """
+import os
+from pathlib import Path
+from promptflow.core import Prompty
+HERE = Path(__file__).parent
+
+@tool
+def work(x: str) -> list:
+    whole = Prompty.load(HERE / "whole.prompty")(x=x)
+    streamed = Prompty.load(HERE / "streamed.prompty")(x=x)
+    {stream}
+"""
+ALL = 'return [whole, "".join(streamed)]'
+
 
 def written(folder: Path, code: str, flow: str = ONE_NODE, **files: str) -> Path:
     """A flow's folder. code: of `work.py`, below the import of `tool`. files: by stem, more modules."""
@@ -48,6 +92,15 @@ def written(folder: Path, code: str, flow: str = ONE_NODE, **files: str) -> Path
     )
     for name, text in files.items():
         (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    return folder
+
+
+def asking(folder: Path, stream: str = ALL) -> Path:
+    """An LLM node, and a function that asks two prompties, one of which streams."""
+    written(folder, READING.format(stream=stream), ASKING)
+    (folder / "ask.jinja2").write_text("user:\nWhat is {{x}}?")
+    (folder / "whole.prompty").write_text(PROMPTY % "false")
+    (folder / "streamed.prompty").write_text(PROMPTY % "true")
     return folder
 
 

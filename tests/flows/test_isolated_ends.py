@@ -17,9 +17,10 @@ from click.testing import CliRunner
 from benchmarks._laws import balance
 from farthing.cli.flow import flow as flow_commands
 from farthing.cli.pf import pf
+from farthing.core.errors import FlowFormatError
+from farthing.flows.batch import runfile
 from farthing.flows.batch.records import Definition
-from tests.flows.apart import is_alive, place, rows, written
-from tests.flows.test_isolated_models import asking
+from tests.flows.apart import asking, is_alive, place, rows, written
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as tests/flows/test_isolation.py")
 
@@ -239,6 +240,14 @@ def test_a_flows_file_and_a_runs_file_isolate_too(project: Path, where: str) -> 
             file.write("environment_variables:\n  PF_WORKER_COUNT: 1\n")
     assert CliRunner().invoke(pf, ["run", "create", "--file", "run.yml"]).exit_code == 0
     assert str(os.getpid()) not in CliRunner().invoke(pf, ["run", "show-details", "-n", "r"]).stdout
+
+
+def test_a_runs_file_that_isolates_by_no_number_says_where(project: Path) -> None:
+    (project / "run.yml").write_text("flow: f\ndata: data.jsonl\nisolate: many\n")
+    with pytest.raises(FlowFormatError, match="isolate: many, which is none") as caught:
+        runfile.load(project / "run.yml")
+    assert caught.value.line == 3
+    assert "1 to 256" in (caught.value.hint or "")
 
 
 def test_a_word_that_is_no_number_is_said_to_be_none(project: Path) -> None:

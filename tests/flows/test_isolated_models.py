@@ -13,7 +13,7 @@ import pytest
 from benchmarks._laws import balance
 from farthing.cli.flow_templates import templates, write_template
 from farthing.flows.isolation import flow as isolated
-from tests.flows.apart import Place, Ran, place, rows, written
+from tests.flows.apart import PROMPTY, Place, Ran, asking, place, rows, written
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as tests/flows/test_isolation.py")
 
@@ -22,60 +22,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as tests/flows/
 async def it(tmp_path: Path) -> AsyncIterator[Place]:
     async with place(tmp_path) as made:
         yield made
-
-
-ASKING = """
-inputs:
-  x: {type: string}
-outputs:
-  y: {type: object, reference: "${work.output}"}
-  said: {type: string, reference: "${ask.output}"}
-nodes:
-- name: ask
-  type: llm
-  source: {type: code, path: ask.jinja2}
-  inputs: {model: sim/small, x: "${inputs.x}", max_tokens: 20}
-  provider: OpenAI
-  api: chat
-- name: work
-  type: python
-  source: {type: code, path: work.py}
-  inputs: {x: "${ask.output}"}
-"""
-PROMPTY = """---
-name: tell
-model:
-  api: chat
-  configuration: {type: openai, model: sim/large}
-  parameters: {max_tokens: 20, stream: %s}
-inputs:
-  x: {type: string}
----
-user:
-Tell me of {{x}}
-"""
-READING = """
-import os
-from pathlib import Path
-from promptflow.core import Prompty
-HERE = Path(__file__).parent
-
-@tool
-def work(x: str) -> list:
-    whole = Prompty.load(HERE / "whole.prompty")(x=x)
-    streamed = Prompty.load(HERE / "streamed.prompty")(x=x)
-    {stream}
-"""
-ALL = 'return [whole, "".join(streamed)]'
-
-
-def asking(folder: Path, stream: str = ALL) -> Path:
-    """An LLM node, and a function that asks two prompties, one of which streams."""
-    written(folder, READING.format(stream=stream), ASKING)
-    (folder / "ask.jinja2").write_text("user:\nWhat is {{x}}?")
-    (folder / "whole.prompty").write_text(PROMPTY % "false")
-    (folder / "streamed.prompty").write_text(PROMPTY % "true")
-    return folder
 
 
 def spent(ran: Ran) -> dict[str, Any]:
