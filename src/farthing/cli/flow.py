@@ -135,6 +135,13 @@ def trial_of(
 @many("--connections", metavar="NODE.FIELD=VALUE …", help="Another connection or model for a node.")
 @click.option("-n", "--name", help="The run's name. Default: flow, variant and time.")
 @click.option("--resume-from", help="Go on with this run: good lines are kept.")
+@click.option(
+    "--isolate",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[N|line]",
+    help="Run lines in N processes, one at a time in each; line: each line in a new one.",
+)
 @click.option("--export", type=_PATH, help="Write the run's folder here as prompt flow has it.")
 @_flow_options
 @_gateway_options

@@ -62,12 +62,19 @@ def order_of(
     connections: Sequence[str],
     name: str | None,
     resume_from: str | None,
+    isolate: str | None,
     **told: Any,
 ) -> Order:
     """The options of `farthing flow run` as an order. Raises click.UsageError, FlowInputError."""
     from farthing.cli.flow import trial_of
+    from farthing.core.errors import FlowInputError
     from farthing.flows.batch.records import Definition
+    from farthing.flows.isolation.settings import isolation_of
 
+    try:
+        isolation_of(isolate)
+    except FlowInputError as error:
+        raise click.UsageError(f"--isolate: {error} A path stands before it.") from None
     if data is None and source_run is None and resume_from is None:
         raise click.UsageError("A run needs lines: --data FILE, --run NAME or --resume-from NAME.")
     trial = trial_of(path, **told)
@@ -81,6 +88,7 @@ def order_of(
         environment=tuple(trial.environment),
         init=tuple(trial.init),
         resume_from=resume_from,
+        isolate=isolate,
     )
     in_place = resume_from is not None and name is None
     return Order(trial=trial, definition=definition, name=name, in_place=in_place)
@@ -102,7 +110,8 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
     from farthing.base.clock import SystemClock
     from farthing.cli.flow_models import flow_models
     from farthing.core.private import Private
-    from farthing.flows.batch.batch import Batch, default_name
+    from farthing.flows.batch.batch import IN_FLIGHT, Batch, default_name
+    from farthing.flows.isolation.settings import isolation_of
     from farthing.flows.jobs import opened, project_connections
 
     trial, clock = order.trial, SystemClock()
@@ -112,7 +121,7 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
         open_runs(trial.config) as runs,
     ):
         definition = await _whole(order, runs)
-        path = Path(definition.flow)
+        path, isolation = Path(definition.flow), isolation_of(definition.isolate)
         async with opened(
             path,
             models=models,
@@ -123,11 +132,13 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
             environment=trial.environment,
             overrides=definition.connections,
             line_timeout_s=number_of("PF_LINE_TIMEOUT_SEC"),
+            isolation=isolation,
         ) as flow:
             batch = Batch(
                 flow,
                 runs,
                 clock,
+                in_flight=IN_FLIGHT if isolation is None else isolation.processes,
                 timeout_s=number_of("PF_BATCH_TIMEOUT_SEC"),
                 on_progress=None if quiet else Shown(),
             )
@@ -158,7 +169,8 @@ async def _whole(order: Order, runs: Runs) -> Definition:
         return definition
     earlier = (await runs.find(definition.resume_from)).definition
     if order.in_place:
-        return msgspec.structs.replace(earlier, resume_from=definition.resume_from)
+        isolate = definition.isolate or earlier.isolate
+        return msgspec.structs.replace(earlier, resume_from=definition.resume_from, isolate=isolate)
     fields = {
         each: getattr(definition, each) or getattr(earlier, each)
         for each in definition.__struct_fields__

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from farthing.cli.spaced import pairs
 from farthing.core.errors import FlowError
 
 if TYPE_CHECKING:
-    from farthing.flows.batch.records import Line, Run
+    from farthing.flows.batch.records import Definition, Line, Run
 
 _STATUS = {
     "running": "Running",
@@ -112,8 +113,20 @@ def _order(
         raise FlowError(
             "The run has no lines.", hint="Give --data FILE, or --run with an earlier run's name."
         )
+    isolate = definition.isolate or _isolation_asked(definition, environment)
+    definition = msgspec.structs.replace(definition, isolate=isolate)
     trial = dataclasses.replace(trial, environment=environment, init=init)
     return Order(trial=trial, definition=definition, name=name or told_changes.get("name"))
+
+
+def _isolation_asked(definition: Definition, environment: Mapping[str, str]) -> str | None:
+    """What the variables of the original ask for: of the run before the flow's before this process's."""
+    from farthing.flows.isolation.settings import asked_of_prompt_flow
+    from farthing.flows.jobs import declared_environment
+
+    # A run that is gone on with is asked of its flow when it is begun.
+    declared = {} if definition.resume_from else declared_environment(Path(definition.flow))
+    return asked_of_prompt_flow({**os.environ, **declared, **environment})
 
 
 def _read(file: Path, name: str | None) -> tuple[Any, dict[str, str], dict[str, Any], str | None]:

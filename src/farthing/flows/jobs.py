@@ -19,6 +19,7 @@ from farthing.flows.graph import Flow
 
 if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
+    from farthing.flows.isolation.settings import Isolation
     from farthing.flows.models import Models
     from farthing.flows.runnable import Runnable
 
@@ -61,27 +62,34 @@ async def opened(
     overrides: Mapping[str, Mapping[str, str]] | None = None,
     is_streaming: bool = False,
     line_timeout_s: float | None = None,
+    isolation: Isolation | None = None,
 ) -> AsyncIterator[Runnable]:
     """The flow at `path`, open for the block. `environment` counts before the variables of its file.
 
-    overrides: by node, its connection and fields. is_streaming: generators stay generators. Raises
-    FlowFormatError and what the flow's own files raise.
+    overrides: by node, its connection and fields. is_streaming: generators stay generators. isolation: run
+    lines in processes of their own; then nothing streams. Raises FlowFormatError and what the flow's own
+    files raise.
     """
     from farthing.flows.dag.altered import overridden
     from farthing.flows.open import open_flow, varied
 
     limit_s = LINE_TIMEOUT_S if line_timeout_s is None else line_timeout_s
-    flow = open_flow(
-        path if not overrides else overridden(varied(graph_at(path), variant), overrides),
-        models=models,
-        connections=connections,
-        clock=clock,
-        variant=variant if not overrides else None,
-        init=init,
-        environment=environment,
-        is_streaming=is_streaming,
-        line_timeout_s=limit_s,
-    )
+    source = path if not overrides else overridden(varied(graph_at(path), variant), overrides)
+    given: dict[str, Any] = {
+        "models": models,
+        "connections": connections,
+        "variant": variant if not overrides else None,
+        "init": init,
+        "environment": environment,
+        "line_timeout_s": limit_s,
+    }
+    flow: Runnable
+    if isolation is None:
+        flow = open_flow(source, clock=clock, is_streaming=is_streaming, **given)
+    else:
+        from farthing.flows.isolation.flow import opened_apart
+
+        flow = await opened_apart(source, isolation, **given)
     try:
         yield flow
     finally:
@@ -100,6 +108,16 @@ def graph_at(path: Path) -> Flow:
             hint="`farthing flow list` shows the flows below a folder, each with its kind.",
         )
     return dag.load(file)
+
+
+def declared_environment(path: Path) -> dict[str, str]:
+    """The environment variables in the flow's own file. Raises FlowFormatError."""
+    from farthing.flows import yaml
+    from farthing.flows.open import find_flow
+
+    kind, file = find_flow(path)
+    found = None if kind == "prompty" else yaml.read(file).get("environment_variables")
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, Mapping) else {}
 
 
 def read_dotenv(file: Path) -> dict[str, str]:

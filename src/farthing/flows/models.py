@@ -5,15 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from farthing.core.calls import Caller, CallRecord, Request
 from farthing.core.errors import UpstreamProtocolError
-from farthing.gateway.client import Gateway
-from farthing.gateway.texts import texts
 from farthing.wire.dialects import codec
+
+if TYPE_CHECKING:
+    from farthing.gateway.client import Gateway
 
 _FACE = "flows"
 
@@ -101,6 +102,8 @@ class GatewayModels(Models):
         self, api: str, body: dict[str, Any], spent: Spent
     ) -> AsyncGenerator[str, None]:
         """See `Models.stream`."""
+        from farthing.gateway.texts import texts
+
         opened = self._gateway.open(self._request(api, body), self._caller)
         try:
             async with (

@@ -14,7 +14,7 @@ class Runnable(Protocol):
     """A flow that is open: its files are read, its functions imported, its connections resolved.
 
     flow: inputs, outputs and name; of a flex flow or a prompty without nodes. spent: what its model calls
-    have cost since it was opened.
+    have cost since it was opened. has_end: something runs behind all lines.
     """
 
     @property
@@ -22,6 +22,9 @@ class Runnable(Protocol):
 
     @property
     def spent(self) -> Spent: ...
+
+    @property
+    def has_end(self) -> bool: ...
 
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """Run one line; any number at once. What fails is in the result, never raised.

@@ -17,6 +17,7 @@ from farthing.flows.batch import data
 from farthing.flows.batch.feed import Fed, Feed, finished, rows_in_memory
 from farthing.flows.batch.keeping import Keeper, Recorder
 from farthing.flows.batch.mapping import ColumnMapping
+from farthing.flows.batch.metrics import numbers
 from farthing.flows.batch.records import Definition, End, Line, Run
 from farthing.flows.batch.runfolder import file_digests
 from farthing.flows.batch.runs import Runs
@@ -254,7 +255,7 @@ class _Session:
         error = result.error
         return End(
             status="completed",
-            metrics=_numbers(result.metrics),
+            metrics=numbers(result.metrics),
             error_code=error.code if error is not None else None,
             error_message=str(error) if error is not None else None,
         )
@@ -349,14 +350,3 @@ def _changed(path: str, name: str) -> ConflictError:
         f"The data at {path} is not what it was when the run '{name}' began, so its lines may differ.",
         hint="Put it back as it was, or start a new run.",
     )
-
-
-def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that are numbers; a function may log anything."""
-    found = {}
-    for name, value in metrics.items():
-        try:
-            found[str(name)] = float(value)
-        except (TypeError, ValueError):
-            continue
-    return found

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from farthing.core.errors import FarthingError, FlowError
-from farthing.flows.batch.feed import Fed
 from farthing.flows.batch.records import Line, as_json
-from farthing.flows.batch.runs import Runs
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.graph import Flow
 from farthing.flows.models import Spent
 from farthing.flows.references import NodeReference
 from farthing.flows.values import TYPES
+
+if TYPE_CHECKING:
+    from farthing.flows.batch.feed import Fed
+    from farthing.flows.batch.runs import Runs
 
 #: A line's record may have so many bytes; databases take little more in one row.
 MOST_BYTES = 256 << 20
@@ -51,20 +53,20 @@ class Recorder:
         """The record of a line. inputs: as mapped. An output that cannot be kept makes it a failed one."""
         error, outputs = result.error, None
         if error is None:
-            outputs = _as_json_or(result.outputs, None)
+            outputs = as_json_or(result.outputs, None)
             if outputs is None:
-                error = result.error = _unwritable(result.outputs)
-        shown = {k: v for k, v in result.inputs.items() if k not in self._hidden}
-        text = _as_json_or(shown, "")
+                error = result.error = unwritable(result.outputs)
+        shown = self.shown(result.inputs)
+        text = as_json_or(shown, "")
         if not text:
-            shown = {k: v for k, v in inputs.items() if k not in self._hidden}
-            text = _as_json_or(shown, "{}")
+            shown = self.shown(inputs)
+            text = as_json_or(shown, "{}")
         rest = {k: v for k, v in fed.columns.items() if k not in shown or shown[k] != v}
         return Line(
             number=fed.number,
             status="completed" if error is None else "failed",
             inputs=text,
-            columns=_as_json_or(rest, None) if rest else None,
+            columns=as_json_or(rest, None) if rest else None,
             outputs=outputs,
             node_values=self._values(result) if error is None else None,
             error_code=error.code if error is not None else None,
@@ -74,8 +76,14 @@ class Recorder:
             latency_us=int(took_s * 1_000_000),
         )
 
+    def shown(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs without those that hold a key."""
+        return {k: v for k, v in inputs.items() if k not in self._hidden}
+
     def trimmed(self, result: LineResult) -> LineResult:
         """What those behind all lines need of a line, and no more."""
+        if result.carried is not None:
+            return LineResult(inputs={}, carried=result.carried)
         return LineResult(
             inputs=result.inputs,
             outputs=result.outputs,
@@ -94,7 +102,7 @@ class Recorder:
         if not self.needed:
             return None
         values = {k: v for k, v in result.values.items() if k in self.needed}
-        text: str | None = _as_json_or(values, None)
+        text: str | None = as_json_or(values, None)
         return text
 
 
@@ -165,7 +173,7 @@ def _promise() -> asyncio.Future[None]:
     return asyncio.get_running_loop().create_future()
 
 
-def _as_json_or(value: Any, default: Any) -> Any:
+def as_json_or(value: Any, default: Any) -> Any:
     """The value as JSON text, the default where there is none or it is too long."""
     try:
         text = as_json(value)
@@ -174,7 +182,8 @@ def _as_json_or(value: Any, default: Any) -> Any:
     return text if len(text) <= MOST_BYTES else default
 
 
-def _unwritable(outputs: Mapping[str, Any]) -> FarthingError:
+def unwritable(outputs: Mapping[str, Any]) -> FarthingError:
+    """Why these outputs cannot be kept."""
     for name, value in outputs.items():
         try:
             size = len(as_json(value))

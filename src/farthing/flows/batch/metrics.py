@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 Metrics = dict[str, float]
 
@@ -30,3 +31,14 @@ def collecting() -> Iterator[Metrics]:
         yield metrics
     finally:
         _METRICS.reset(token)
+
+
+def numbers(metrics: Mapping[str, Any]) -> Metrics:
+    """The metrics that are numbers; a function may log anything."""
+    found = {}
+    for name, value in metrics.items():
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError):
+            continue
+    return found

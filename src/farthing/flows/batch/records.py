@@ -64,7 +64,8 @@ class Definition(PrivateStruct, frozen=True, kw_only=True, omit_defaults=True):
     flow: the folder or file. data: a path; data_digest: what it held. run: an earlier run that rows come
     from. connections: overrides by node. run_file: where it was read from; environment and init are named
     only, their values may be secret. files: the flow's own, each with its digest, when the run began. limit:
-    take so many lines only. matrix: the comparison that it is part of.
+    take so many lines only. matrix: the comparison that it is part of. isolate: see
+    `isolation.settings.isolation_of`.
     """
 
     flow: str
@@ -85,6 +86,7 @@ class Definition(PrivateStruct, frozen=True, kw_only=True, omit_defaults=True):
     files: dict[str, str] = {}
     limit: int | None = None
     matrix: str | None = None
+    isolate: str | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from farthing.core.errors import FlowFormatError, did_you_mean
+from farthing.core.errors import FlowFormatError, FlowInputError, did_you_mean
 from farthing.core.private import PrivateStruct
 from farthing.flows import yaml
 from farthing.flows.batch.records import Definition
 from farthing.flows.graph import Span
+from farthing.flows.isolation.settings import AUTO, isolation_of
 from farthing.flows.yaml import Table
 
 _KEYS = (
@@ -29,6 +30,7 @@ _KEYS = (
     "tags",
     "init",
     "resume_from",
+    "isolate",
 )
 #: Keys that mean something in Azure only.
 _OF_THE_CLOUD = ("resources", "identity", "runtime")
@@ -39,8 +41,8 @@ _REMOTE = ("azureml:", "http://", "https://")
 class RunFile(PrivateStruct, frozen=True, kw_only=True):
     """A run that was asked for in a file. Paths are absolute.
 
-    environment_variables: values may be `${connection.key}`. init: for the class of a flex flow. notes:
-    what was left aside, for the user.
+    environment_variables: values may be `${connection.key}`. init: for the class of a flex flow. isolate: a
+    key of ours, see `isolation.settings.isolation_of`. notes: what was left aside, for the user.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class RunFile(PrivateStruct, frozen=True, kw_only=True):
     description: str = ""
     tags: Mapping[str, str] = {}
     properties: Mapping[str, str] = {}
+    isolate: str | None = None
     notes: tuple[str, ...] = ()
 
     def definition(self) -> Definition:
@@ -77,6 +80,7 @@ class RunFile(PrivateStruct, frozen=True, kw_only=True):
             environment=tuple(self.environment_variables),
             init=tuple(self.init),
             resume_from=self.resume_from,
+            isolate=self.isolate,
         )
 
 
@@ -108,6 +112,7 @@ def load(path: Path) -> RunFile:
         description=top.text("description") or "",
         tags=_texts(_mapping(top, "tags")),
         properties=_texts(_mapping(top, "properties")),
+        isolate=_isolate(top),
         notes=tuple(_notes(top)),
     )
 
@@ -155,6 +160,21 @@ def _path(top: Table, key: str, path: Path) -> Path | None:
 def _mapping(top: Table, key: str) -> dict[str, Any]:
     table = top.table(key, f"{key} of the run")
     return {name: table.raw(name) for name in table}
+
+
+def _isolate(top: Table) -> str | None:
+    """A number of processes, `line`, or true for the default; false is as if it were not there."""
+    value = top.raw("isolate")
+    if value is None or value is False:
+        return None
+    told = AUTO if value is True else str(value)
+    try:
+        isolation_of(told)
+    except FlowInputError as error:
+        raise top.wrong(
+            f"has isolate: {told[:40]}, which is none.", "isolate", hint=error.hint
+        ) from None
+    return told
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:

@@ -122,6 +122,18 @@ class Connections:
             document = read(file)
             self._files[str(document.get("name") or file.stem)] = document
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which has the same variables of its own."""
+        state = dict(vars(self))
+        if self._environ is os.environ:
+            state["_environ"] = None
+        return state
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        if state["_environ"] is None:
+            self._environ = os.environ
+
     # --- for flows ---
 
     def get(self, name: str, node: str | None = None, wanted: Iterable[str] = ()) -> Connection:

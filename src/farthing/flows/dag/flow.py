@@ -74,6 +74,11 @@ class DagFlow:
             total.add(llm.spent)
         return total
 
+    @property
+    def has_end(self) -> bool:
+        """See `Runnable`."""
+        return bool(self._plan.aggregations)
+
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`."""
         try:

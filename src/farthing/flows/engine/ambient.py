@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 from farthing.base.clock import Clock, SystemClock
 from farthing.core.errors import FlowError
 from farthing.flows.models import GatewayModels, Models, Spent
-from farthing.gateway.python import background
 
 T = TypeVar("T")
 
@@ -142,6 +141,8 @@ def current() -> Ambient:
     here = _HERE.get()
     if here is not None:
         return here
+    from farthing.gateway.python import background  # only code outside of lines needs one
+
     client = background()
     models = GatewayModels(client.gateway, client.caller)
     return Ambient(models, Spent(), SystemClock(), client.loop)

@@ -46,6 +46,7 @@ class LineResult(msgspec.Struct, kw_only=True):
     metrics: what was logged, by name; of the nodes behind all lines.
     is_bare: the flow returned one value that is no dict; it is the output `output`. shares: what it has in
     common with runs of the same matrix.
+    carried: of a line that another process ran, what those behind all lines need, as that process wrote it.
     """
 
     inputs: dict[str, Any]
@@ -58,6 +59,7 @@ class LineResult(msgspec.Struct, kw_only=True):
     error: FarthingError | None = None
     is_bare: bool = False
     shares: Shares | None = None
+    carried: bytes | None = None
 
 
 class Step(msgspec.Struct, frozen=True, eq=False, kw_only=True):

@@ -48,6 +48,11 @@ class ChatGroup:
             total.add(each.spent)
         return total
 
+    @property
+    def has_end(self) -> bool:
+        """See `Runnable`. A conversation is its own end."""
+        return False
+
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`. A turn that fails is the line's failure."""
         result = LineResult(inputs=dict(inputs))

@@ -96,6 +96,11 @@ class FlexFlow:
             self._close()
             raise
 
+    @property
+    def has_end(self) -> bool:
+        """See `Runnable`."""
+        return self._aggregate is not None
+
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`. Without inputs the sample's are taken."""
         where = "" if number is None else f" of line {number}"

@@ -50,6 +50,7 @@ class PromptyFlow:
         self._line_timeout_s = line_timeout_s
         self._is_streaming = is_streaming
         self.spent = Spent()
+        self.has_end = False
         file = self._prompty.file
         self.flow = Flow(
             name=file.name,

@@ -32,10 +32,12 @@ from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.flex.flow import AGGREGATE, FlexFlow
 from farthing.flows.graph import Flow
+from farthing.flows.isolation.settings import Isolation, isolation_of
 from farthing.flows.models import GatewayModels, Models, Spent
 from farthing.flows.python import line
 from farthing.flows.python.line import PythonLine
 from farthing.flows.python.waiting import wait
+from farthing.flows.runnable import Runnable
 from farthing.gateway.python import background
 
 P = ParamSpec("P")
@@ -109,15 +111,19 @@ class PythonFlow(Generic[P, T]):
         *,
         column_mapping: Mapping[str, Any] | None = None,
         in_flight: int = IN_FLIGHT,
+        isolate: int | str | None = None,
     ) -> Batched:
         """Run a line for each row and wait. Failed lines do not stop it; nothing is kept on disk.
 
         data: rows, or a file (jsonl, csv, tsv, json, parquet) or folder of them. column_mapping: inputs by
         name, `${data.column}` or a value; without it each column goes to the input of its name. in_flight:
-        lines at once. Raises FlowInputError: data that cannot be read, a mapping that fits nothing. For
-        runs that are kept and resumable: `farthing flow run`.
+        lines at once. isolate: a number of processes, `"auto"` (a core each, at most four) or `"line"` (each
+        line in a new one) for nodes that write module globals, crash or leak; each runs one line at a time.
+        Raises FlowInputError: data that cannot be read, a mapping that fits nothing. For runs that are
+        kept and resumable: `farthing flow run`.
         """
-        return wait(self._batch(_rows(data), column_mapping or {}, in_flight))
+        isolation = isolation_of(None if isolate is None else str(isolate))
+        return wait(self._batch(_rows(data), column_mapping or {}, in_flight, isolation))
 
     def aggregate(
         self, function: Callable[[list[Any]], Mapping[str, float]], /
@@ -192,14 +198,34 @@ class PythonFlow(Generic[P, T]):
         return result
 
     async def _batch(
-        self, rows: Iterable[Row], mapping: Mapping[str, Any], in_flight: int
+        self,
+        rows: Iterable[Row],
+        mapping: Mapping[str, Any],
+        in_flight: int,
+        isolation: Isolation | None,
     ) -> Batched:
-        flow = self._opened()
+        flow: Runnable = self._opened() if isolation is None else await self._apart(isolation)
         try:
             lines = await _all_lines(flow, rows, mapping, in_flight)
             return Batched(lines=lines, behind=await flow.aggregate(lines), spent=flow.spent)
         finally:
             await flow.aclose()
+
+    async def _apart(self, isolation: Isolation) -> Runnable:
+        from farthing.flows.isolation.flow import opened_apart
+
+        client = background()
+        return await opened_apart(
+            self,
+            isolation,
+            models=GatewayModels(client.gateway, client.caller),
+            connections=Connections(Path.cwd(), environ=os.environ),
+            is_whole=True,
+        )
+
+    def __reduce__(self) -> str:
+        """Other processes find it where it is defined, by its name."""
+        return str(self.__dict__.get("__qualname__", self.name))
 
     def _stream(self, inputs: Mapping[str, Any]) -> Generator[Any, None, None]:
         flow = self._opened(is_streaming=True)
@@ -233,6 +259,11 @@ class OpenPythonFlow:
     def spent(self) -> Spent:
         """See `Runnable`."""
         return self._flex.spent
+
+    @property
+    def has_end(self) -> bool:
+        """See `Runnable`."""
+        return self._flex.has_end
 
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`. values and traces: of the flow and of each node that it awaited."""
@@ -273,7 +304,7 @@ def flow(function: Callable[..., Any] | None = None, /, *, name: str | None = No
 
 
 async def _all_lines(
-    flow: OpenPythonFlow,
+    flow: Runnable,
     rows: Iterable[Row],
     mapping: Mapping[str, Any],
     in_flight: int,

@@ -112,6 +112,11 @@ class SharingFlow:
         """See `Runnable`."""
         return self._flow.spent
 
+    @property
+    def has_end(self) -> bool:
+        """See `Runnable`."""
+        return self._flow.has_end
+
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`. A line without a number shares nothing."""
         if number is None:
