@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks._harness import FARTHING
+from farthing.flows.engine.plan import Body, Plan
+from farthing.flows.graph import Flow, Input, Node, Output, Port
+from farthing.flows.references import parse
 
 #: Everything is booked: one deployment with a price, a budget, the ledger.
 SETTINGS = """
@@ -180,3 +183,38 @@ def seconds_of(folder: Path, name: str) -> float:
     if status != "completed" or failed:
         raise RuntimeError(f"The run '{name}' is {status} with {failed} failed lines.")
     return float(took_ms) / 1000
+
+
+def shapes() -> dict[str, tuple[Plan, int]]:
+    """Flows of nodes that do nothing, each with how many lines of it are worth measuring at once."""
+    return {
+        "three": (_chain(3), 1000),
+        "chain_1000": (_chain(1000), 5),
+        "fan_10000": (_fan(10_000), 1),
+    }
+
+
+def _chain(length: int) -> Plan:
+    nodes = [_node(n, f"${{n{n - 1}.output}}" if n else "${inputs.x}") for n in range(length)]
+    return _plan(nodes, f"${{n{length - 1}.output}}")
+
+
+def _fan(width: int) -> Plan:
+    return _plan([_node(n, "${inputs.x}") for n in range(width)], "${n0.output}")
+
+
+def _node(number: int, source: str) -> Node:
+    port = Port(name="v", reference=parse(source))
+    return Node(name=f"n{number}", kind="python", inputs=(port,))
+
+
+def _plan(nodes: list[Node], output: str) -> Plan:
+    flow = Flow(
+        name="bench",
+        folder=Path(),
+        inputs=(Input(name="x"),),
+        outputs=(Output(name="y", reference=parse(output)),),
+        nodes=tuple(nodes),
+    )
+    body = Body(call=lambda v: v, is_async=False)
+    return Plan(flow, {node.name: body for node in nodes})

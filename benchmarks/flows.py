@@ -28,6 +28,7 @@ from benchmarks._flows import (
     measured,
     promptflow_run,
     seconds_of,
+    shapes,
     write_data,
     write_flow,
     write_settings,
@@ -37,9 +38,6 @@ from benchmarks._gateway.world import GATEWAY_CORE, Bench, SectionError, Target,
 from benchmarks._harness import FARTHING, Report, free_port, process, wait_for
 from farthing.base.clock import SystemClock
 from farthing.flows.engine.engine import Engine
-from farthing.flows.engine.plan import Body, Plan
-from farthing.flows.graph import Flow, Input, Node, Output, Port
-from farthing.flows.references import parse
 
 
 def main() -> None:
@@ -85,13 +83,8 @@ def commands(report: Report, folder: Path, rounds: int) -> None:
 
 async def engine(report: Report, rounds: int) -> None:
     """CPU milliseconds per node that does nothing, in three shapes of flow."""
-    shapes = {
-        "three": (_chain(3), 1000),
-        "chain_1000": (_chain(1000), 5),
-        "fan_10000": (_fan(10_000), 1),
-    }
     async with Engine(SystemClock()) as opened:
-        for name, (plan, times) in shapes.items():
+        for name, (plan, times) in shapes().items():
             took = []
             for _ in range(rounds + 1):
                 before_s = time.process_time()
@@ -162,32 +155,6 @@ def beside(report: Report, folder: Path, mock_port: int, python: str) -> None:
     report.add("promptflow_batch_model_lines_per_s", 1000 / run.seconds)
     report.add("promptflow_batch_model_peak_mib", run.peak_mib)
     report.add("promptflow_batch_model_cpu_s", run.cpu_s)
-
-
-def _chain(length: int) -> Plan:
-    nodes = [_node(n, f"${{n{n - 1}.output}}" if n else "${inputs.x}") for n in range(length)]
-    return _plan(nodes, f"${{n{length - 1}.output}}")
-
-
-def _fan(width: int) -> Plan:
-    return _plan([_node(n, "${inputs.x}") for n in range(width)], "${n0.output}")
-
-
-def _node(number: int, source: str) -> Node:
-    port = Port(name="v", reference=parse(source))
-    return Node(name=f"n{number}", kind="python", inputs=(port,))
-
-
-def _plan(nodes: list[Node], output: str) -> Plan:
-    flow = Flow(
-        name="bench",
-        folder=Path(),
-        inputs=(Input(name="x"),),
-        outputs=(Output(name="y", reference=parse(output)),),
-        nodes=tuple(nodes),
-    )
-    body = Body(call=lambda v: v, is_async=False)
-    return Plan(flow, {node.name: body for node in nodes})
 
 
 def _median(measure: Callable[[], float], rounds: int) -> float:
