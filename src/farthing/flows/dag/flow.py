@@ -18,7 +18,7 @@ from farthing.flows.dag.includes import template_of
 from farthing.flows.engine import ambient
 from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS, Engine
 from farthing.flows.engine.line import failure
-from farthing.flows.engine.pieces import Threads, is_generator, pieces
+from farthing.flows.engine.pieces import is_generator, pieces, stream_threads
 from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Flow, Node
 from farthing.flows.models import Models, Spent
@@ -55,7 +55,7 @@ class DagFlow:
         self._cache = cache
         self._around = around
         self._is_streaming = is_streaming
-        self._streams = Threads()
+        self._streams = stream_threads()
         self._line_timeout_s = line_timeout_s
         self._models = models
         self._connections = connections

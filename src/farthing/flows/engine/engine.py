@@ -38,15 +38,13 @@ class Engine:
     ) -> None:
         self._clock = clock
         self._line_timeout_s = line_timeout_s
-        self._threads = threads
-        self._workers: Workers | None = None
+        self._workers = Workers(threads, name="farthing-flow")
 
     async def __aenter__(self) -> Engine:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._workers is not None:
-            self._workers.close()
+        self._workers.close()
 
     async def run(
         self, plan: Plan, inputs: Mapping[str, Any], *, number: int | None = None
@@ -57,7 +55,7 @@ class Engine:
             taken = take_inputs(plan.flow.inputs, inputs, where=where)
         except FlowInputError as error:
             return LineResult(inputs=dict(inputs), error=error)
-        line = LineRun(plan, taken, self._here(), self._clock)
+        line = LineRun(plan, taken, self._workers, self._clock)
         try:
             async with asyncio.timeout(self._line_timeout_s):
                 await line.run()
@@ -96,15 +94,7 @@ class Engine:
         if body.is_async:
             return await body.call(**values)
         context = contextvars.copy_context()
-        return await self._here().call(lambda: context.run(body.call, **values))
-
-    def _here(self) -> Workers:
-        """The threads, which belong to the loop that runs now."""
-        if self._workers is None or self._workers.loop is not asyncio.get_running_loop():
-            if self._workers is not None:
-                self._workers.close()
-            self._workers = Workers(self._threads, name="farthing-flow")
-        return self._workers
+        return await self._workers.call(lambda: context.run(body.call, **values))
 
     def _trace(
         self, node: str, status: str, started_s: float, error: FarthingError | None

@@ -36,8 +36,9 @@ class LineRun:
         self._plan = plan
         self._inputs = inputs
         self._workers = workers
+        self._mail = workers.mail()
         self._clock = clock
-        self._over: asyncio.Future[None] = workers.loop.create_future()
+        self._over: asyncio.Future[None] = self._mail.loop.create_future()
         self._is_left = False
         self._in_threads = 0
         self._lock = threading.Lock()
@@ -164,7 +165,7 @@ class LineRun:
             if step.body.is_async:
                 # Behind a thread's function the current context is no line's.
                 work = self._run_waiting(step)
-                task = self._workers.loop.create_task(work, context=self._context.copy())
+                task = self._mail.loop.create_task(work, context=self._context.copy())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             else:
@@ -206,7 +207,7 @@ class LineRun:
                 self._in_threads -= 1
                 if self._is_left:
                     self._workers.find()
-            self._workers.tell(self._dispatch, others)
+            self._mail.tell(self._dispatch, others)
 
     def _run_chain(self, step: Step) -> list[Step]:
         """The functions that follow one another. Returns what else is ready, once they are over."""
@@ -228,7 +229,7 @@ class LineRun:
             if following is None:
                 return left
             if left:
-                self._workers.tell(self._dispatch, left)
+                self._mail.tell(self._dispatch, left)
                 left = []
             step = following
         return left
