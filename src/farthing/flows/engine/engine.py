@@ -8,13 +8,12 @@ costs one hop.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from farthing.base.clock import Clock
-from farthing.core.errors import FarthingError, FlowError, FlowInputError
+from farthing.core.errors import FarthingError, FlowInputError
 from farthing.flows.engine.line import LineRun, failure, take_inputs
 from farthing.flows.engine.plan import Body, LineResult, Plan, Trace
 from farthing.flows.engine.workers import Workers
@@ -56,17 +55,7 @@ class Engine:
         except FlowInputError as error:
             return LineResult(inputs=dict(inputs), error=error)
         line = LineRun(plan, taken, self._workers, self._clock)
-        try:
-            async with asyncio.timeout(self._line_timeout_s):
-                await line.run()
-        except TimeoutError:
-            line.fail(
-                FlowError(
-                    f"The line took longer than {self._line_timeout_s:g} s; "
-                    f"it was at: {', '.join(line.running()) or 'no node'}.",
-                    hint="Raise PF_LINE_TIMEOUT_SEC, or look at what the node waits for.",
-                )
-            )
+        await line.run(self._line_timeout_s)
         return line.result()
 
     async def aggregate(self, plan: Plan, lines: Sequence[LineResult]) -> LineResult:
