@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import farthing
 from benchmarks._harness import FARTHING
 from farthing.flows.engine.plan import Body, Plan
 from farthing.flows.graph import Flow, Input, Node, Output, Port
+from farthing.flows.python.flow import PythonFlow
 from farthing.flows.references import parse
 
 #: Everything is booked: one deployment with a price, a budget, the ledger.
@@ -192,6 +196,26 @@ def shapes() -> dict[str, tuple[Plan, int]]:
         "chain_1000": (_chain(1000), 5),
         "fan_10000": (_fan(10_000), 1),
     }
+
+
+def nested_maps(depth: int) -> PythonFlow[..., Any]:
+    """A flow written in Python that maps a flow over a list of two, which maps a flow, and so on."""
+
+    @farthing.node
+    async def leaf(x: int) -> int:
+        return x
+
+    def over(inner: Callable[[int], Coroutine[Any, Any, int]], level: int) -> PythonFlow[..., Any]:
+        async def mapped(x: int) -> int:
+            first, _ = await asyncio.gather(inner(x), leaf(x))
+            return first
+
+        return PythonFlow(mapped, name=f"map{level}")
+
+    inner: Any = leaf
+    for level in range(depth):
+        inner = over(inner, level)
+    return inner  # type: ignore[no-any-return]  # the outermost, depth being 1 or more
 
 
 def _chain(length: int) -> Plan:
