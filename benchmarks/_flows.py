@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import farthing
 from benchmarks._harness import FARTHING
+from farthing.flows.engine.plan import Body, Plan
+from farthing.flows.graph import Flow, Input, Node, Output, Port
+from farthing.flows.python.flow import PythonFlow
+from farthing.flows.references import parse
 
 #: Everything is booked: one deployment with a price, a budget, the ledger.
 SETTINGS = """
@@ -180,3 +187,58 @@ def seconds_of(folder: Path, name: str) -> float:
     if status != "completed" or failed:
         raise RuntimeError(f"The run '{name}' is {status} with {failed} failed lines.")
     return float(took_ms) / 1000
+
+
+def shapes() -> dict[str, tuple[Plan, int]]:
+    """Flows of nodes that do nothing, each with how many lines of it are worth measuring at once."""
+    return {
+        "three": (_chain(3), 1000),
+        "chain_1000": (_chain(1000), 5),
+        "fan_10000": (_fan(10_000), 1),
+    }
+
+
+def nested_maps(depth: int) -> PythonFlow[..., Any]:
+    """A flow written in Python that maps a flow over a list of two, which maps a flow, and so on."""
+
+    @farthing.node
+    async def leaf(x: int) -> int:
+        return x
+
+    def over(inner: Callable[[int], Coroutine[Any, Any, int]], level: int) -> PythonFlow[..., Any]:
+        async def mapped(x: int) -> int:
+            first, _ = await asyncio.gather(inner(x), leaf(x))
+            return first
+
+        return PythonFlow(mapped, name=f"map{level}")
+
+    inner: Any = leaf
+    for level in range(depth):
+        inner = over(inner, level)
+    return inner  # type: ignore[no-any-return]  # the outermost, depth being 1 or more
+
+
+def _chain(length: int) -> Plan:
+    nodes = [_node(n, f"${{n{n - 1}.output}}" if n else "${inputs.x}") for n in range(length)]
+    return _plan(nodes, f"${{n{length - 1}.output}}")
+
+
+def _fan(width: int) -> Plan:
+    return _plan([_node(n, "${inputs.x}") for n in range(width)], "${n0.output}")
+
+
+def _node(number: int, source: str) -> Node:
+    port = Port(name="v", reference=parse(source))
+    return Node(name=f"n{number}", kind="python", inputs=(port,))
+
+
+def _plan(nodes: list[Node], output: str) -> Plan:
+    flow = Flow(
+        name="bench",
+        folder=Path(),
+        inputs=(Input(name="x"),),
+        outputs=(Output(name="y", reference=parse(output)),),
+        nodes=tuple(nodes),
+    )
+    body = Body(call=lambda v: v, is_async=False)
+    return Plan(flow, {node.name: body for node in nodes})

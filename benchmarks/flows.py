@@ -26,8 +26,10 @@ from benchmarks._flows import (
     environment,
     flow_run,
     measured,
+    nested_maps,
     promptflow_run,
     seconds_of,
+    shapes,
     write_data,
     write_flow,
     write_settings,
@@ -37,9 +39,7 @@ from benchmarks._gateway.world import GATEWAY_CORE, Bench, SectionError, Target,
 from benchmarks._harness import FARTHING, Report, free_port, process, wait_for
 from farthing.base.clock import SystemClock
 from farthing.flows.engine.engine import Engine
-from farthing.flows.engine.plan import Body, Plan
-from farthing.flows.graph import Flow, Input, Node, Output, Port
-from farthing.flows.references import parse
+from farthing.flows.serving.asking import CallersModels
 
 
 def main() -> None:
@@ -64,6 +64,7 @@ def main() -> None:
             write_flow(folder / "plain", with_model=False)
             commands(report, folder, arguments.rounds)
             asyncio.run(engine(report, arguments.rounds))
+            asyncio.run(nested(report, arguments.rounds))
             batches(report, folder, arguments.rounds, is_quick=arguments.quick)
             served(report, folder, port, arguments.rounds)
             if arguments.promptflow:
@@ -85,13 +86,8 @@ def commands(report: Report, folder: Path, rounds: int) -> None:
 
 async def engine(report: Report, rounds: int) -> None:
     """CPU milliseconds per node that does nothing, in three shapes of flow."""
-    shapes = {
-        "three": (_chain(3), 1000),
-        "chain_1000": (_chain(1000), 5),
-        "fan_10000": (_fan(10_000), 1),
-    }
     async with Engine(SystemClock()) as opened:
-        for name, (plan, times) in shapes.items():
+        for name, (plan, times) in shapes().items():
             took = []
             for _ in range(rounds + 1):
                 before_s = time.process_time()
@@ -102,10 +98,27 @@ async def engine(report: Report, rounds: int) -> None:
             report.add(f"engine_{name}_cpu_ms_per_node", statistics.median(took[1:]), target=0.05)
 
 
+async def nested(report: Report, rounds: int) -> None:
+    """CPU milliseconds of each map, of flows in flows in flows; linear when ten deep cost the same."""
+    for depth in (10, 100):
+        flow = nested_maps(depth).open(models=CallersModels(), clock=SystemClock())
+        took = []
+        for _ in range(rounds + 1):
+            before_s = time.process_time()
+            for _ in range(10):
+                result = await flow.run({"x": 1})
+                assert result.error is None
+                assert len(result.traces) == 2 * depth + 1
+            took.append((time.process_time() - before_s) / 10 / depth * 1000)
+        await flow.aclose()
+        report.add(f"nested_{depth}_maps_cpu_ms_per_map", statistics.median(took[1:]))
+
+
 def batches(report: Report, folder: Path, rounds: int, *, is_quick: bool) -> None:
     """Lines per second, and memory at its highest."""
     few = write_data(folder / "few.jsonl", 1000)
-    many = write_data(folder / "many.jsonl", 5000 if is_quick else 100_000)
+    lines = 5000 if is_quick else 1_000_000
+    many = write_data(folder / "many.jsonl", lines)
     found = []
     for number in range(rounds):
         name = f"model-{number}"
@@ -116,7 +129,6 @@ def batches(report: Report, folder: Path, rounds: int, *, is_quick: bool) -> Non
     report.add("batch_model_peak_mib", max(peaks), target=120)
     report.add("batch_model_cpu_s", statistics.median(seconds))
     run = measured(flow_run(folder / "plain", many, "plain"), folder, core=GATEWAY_CORE)
-    lines = 5000 if is_quick else 100_000
     report.add("batch_plain_lines_per_s", lines / seconds_of(folder, "plain"))
     report.add("batch_plain_peak_mib", run.peak_mib, target=200)
 
@@ -162,32 +174,6 @@ def beside(report: Report, folder: Path, mock_port: int, python: str) -> None:
     report.add("promptflow_batch_model_lines_per_s", 1000 / run.seconds)
     report.add("promptflow_batch_model_peak_mib", run.peak_mib)
     report.add("promptflow_batch_model_cpu_s", run.cpu_s)
-
-
-def _chain(length: int) -> Plan:
-    nodes = [_node(n, f"${{n{n - 1}.output}}" if n else "${inputs.x}") for n in range(length)]
-    return _plan(nodes, f"${{n{length - 1}.output}}")
-
-
-def _fan(width: int) -> Plan:
-    return _plan([_node(n, "${inputs.x}") for n in range(width)], "${n0.output}")
-
-
-def _node(number: int, source: str) -> Node:
-    port = Port(name="v", reference=parse(source))
-    return Node(name=f"n{number}", kind="python", inputs=(port,))
-
-
-def _plan(nodes: list[Node], output: str) -> Plan:
-    flow = Flow(
-        name="bench",
-        folder=Path(),
-        inputs=(Input(name="x"),),
-        outputs=(Output(name="y", reference=parse(output)),),
-        nodes=tuple(nodes),
-    )
-    body = Body(call=lambda v: v, is_async=False)
-    return Plan(flow, {node.name: body for node in nodes})
 
 
 def _median(measure: Callable[[], float], rounds: int) -> float:

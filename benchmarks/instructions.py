@@ -26,9 +26,9 @@ from benchmarks._gateway.targets import RATES, SETTINGS
 from benchmarks._harness import Report
 from farthing.accounts import bookkeeper
 from farthing.base.config.loader import load
+from farthing.base.runtime import run
 from farthing.gateway.client import open_gateway
 from farthing.server.app import App
-from farthing.server.serve import run
 from farthing.wire.edge.connection import Connection as ClientConnection
 from farthing.wire.edge.limits import Limits
 from farthing.wire.edge.server import Edge

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
 import sys
 import threading
 import time
@@ -96,24 +94,6 @@ async def test_functions_that_hang_fail_their_lines_and_take_no_threads_from_oth
     assert {line.error_message for line in bad} == {bad[0].error_message}
     assert "longer than 0.2 s; it was at: work." in (bad[0].error_message or "")
     assert len(good) + len(bad) == 200
-
-
-async def test_a_function_that_hangs_does_not_keep_the_program_from_its_end(tmp_path: Path) -> None:
-    program = """
-import asyncio, time
-from farthing.flows.engine.workers import Workers
-async def main():
-    workers = Workers(2, name="w")
-    workers.submit(time.sleep, 600)
-    await asyncio.sleep(0.05)
-    workers.close()
-asyncio.run(main())
-"""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", program], env=environment, timeout=60, check=False
-    )
-    assert done.returncode == 0
 
 
 async def test_an_async_function_that_cannot_be_cancelled_ends_its_line(

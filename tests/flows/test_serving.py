@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, NodeFailedError
-from farthing.flows.engine.pieces import Threads, pieces
+from farthing.flows.engine.pieces import pieces, stream_threads
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.graph import Flow, Input, Output
 from farthing.flows.models import Spent
@@ -149,7 +149,7 @@ async def test_plain_generators_do_not_stand_in_each_others_way() -> None:
         barrier.wait()
         yield "x"
 
-    threads = Threads()
+    threads = stream_threads()
 
     async def read() -> list[str]:
         return [piece async for piece in pieces(give(), threads)]

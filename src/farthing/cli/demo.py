@@ -86,8 +86,8 @@ PRICES = {
 @click.option("--calls", default=400, show_default=True, type=click.IntRange(20, 20_000))
 def demo(calls: int) -> None:
     """Watch the gateway and a flow at work on simulated regions, without a key. Takes about twenty seconds."""
+    from farthing.base.runtime import run
     from farthing.base.telemetry.logs import configure_logging
-    from farthing.server.serve import run
 
     configure_logging("error")
     with tempfile.TemporaryDirectory(prefix="farthing-demo-") as folder:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from farthing.base import runtime
 from farthing.cli.output import json_option, note, print_json, print_table
 from farthing.cli.spaced import SpacedCommand, many, pairs
 
@@ -157,7 +158,7 @@ def run(path: Path, as_json: bool, export: Path | None, **told: Any) -> None:
     from farthing.cli.flow_run import order_of, run_order, show_run
 
     order = order_of(path, **told)
-    done = asyncio.run(run_order(order, export=export, quiet=as_json))
+    done = runtime.run(run_order(order, export=export, quiet=as_json))
     show_run(done, as_json=as_json)
     sys.exit(0 if done.status == "completed" else 1)
 
@@ -360,4 +361,4 @@ def serve(path: Path, port: int, host: str, **told: Any) -> None:
     """Serve the flow at PATH: POST /score, /health, /swagger.json and a chat page at /."""
     from farthing.cli.flow_serve import serve_trial
 
-    asyncio.run(serve_trial(trial_of(path, **told), host=host, port=port))
+    runtime.run(serve_trial(trial_of(path, **told), host=host, port=port))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from farthing.base import runtime
 from farthing.cli.output import note
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def compare_or_show(asked: Asked) -> bool:
 
         list_variants(asked.order.trial.path, asked.node, as_json=asked.as_json)
         return True
-    answer = asyncio.run(_compare(asked) if asked.has_lines else _read(asked, name or ""))
+    answer = runtime.run(_compare(asked) if asked.has_lines else _read(asked, name or ""))
     shown.show(answer, as_json=asked.as_json, is_one_line=bool(asked.order.trial.inputs))
     return all(cell.run.status == "completed" for cell in answer.comparison.cells)
 

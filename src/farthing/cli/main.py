@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from farthing import __version__
+from farthing.base.runtime import spare_the_collector
 from farthing.core.errors import FarthingError, did_you_mean
 
 #: command → (module:attribute, one line of help). The help lines live here so that `--help` imports nothing.
@@ -65,6 +66,7 @@ def root() -> None:
 
 def main() -> None:
     """Run the command; a FarthingError becomes one sentence on standard error and exit code 1."""
+    spare_the_collector()
     try:
         root(prog_name="farthing")
     except FarthingError as error:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from farthing.base import runtime
 from farthing.cli.pf_connection import connection
 from farthing.cli.pf_experiment import experiment
 from farthing.cli.pf_others import config, service, tool, trace
@@ -154,12 +155,10 @@ def test(path: str, interactive: bool, multi_modal: bool, ui: bool, **told: Any)
 @common
 def serve(source: Path, port: int, host: str, **told: Any) -> None:
     """Serve a flow: POST /score, /health, /swagger.json and a chat page."""
-    import asyncio
-
     from farthing.cli.flow import trial_of
     from farthing.cli.flow_serve import serve_trial
 
-    asyncio.run(serve_trial(trial_of(source, **told), host=host, port=port))
+    runtime.run(serve_trial(trial_of(source, **told), host=host, port=port))
 
 
 def _build_options(command: F) -> F:

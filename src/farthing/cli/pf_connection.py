@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -49,6 +48,8 @@ def create(file: Path, name: str | None, changes: Sequence[str]) -> None:
 @common
 def update(name: str, changes: Sequence[str]) -> None:
     """Change fields of a connection."""
+    from tempfile import TemporaryDirectory
+
     from ruamel.yaml import YAML
 
     from farthing.flows.jobs import project_connections

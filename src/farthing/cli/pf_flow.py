@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from farthing.base import runtime
 from farthing.cli.output import note
 from farthing.core.errors import FlowError
 
@@ -104,7 +105,7 @@ def test_flow(path: str, how: str, **told: Any) -> None:
 def _chat_in_page(trial: Any) -> None:
     from farthing.cli.flow_serve import serve_trial
 
-    asyncio.run(serve_trial(trial, host="localhost", port=0))
+    runtime.run(serve_trial(trial, host="localhost", port=0))
 
 
 class flow_at:  # noqa: N801 -- read as a function: `with flow_at(path) as found`

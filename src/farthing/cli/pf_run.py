@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from farthing.base import runtime
 from farthing.cli.flow_run import Done, Order, duration_s, nested, open_runs, run_order
 from farthing.cli.output import note, print_table
 from farthing.cli.spaced import pairs
@@ -56,7 +57,7 @@ def create_run(
         raise FlowError("A run needs --file, --flow or --resume-from.", hint="See --help.")
     with flow_at(flow or "") as path:
         order = _order(path if flow else None, file, **told)
-        done = asyncio.run(run_order(order, quiet=not stream))
+        done = runtime.run(run_order(order, quiet=not stream))
     _print(shown(done.run))
     if done.run.failed:
         first = done.failures[0]

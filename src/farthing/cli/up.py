@@ -38,9 +38,9 @@ def up(
 ) -> None:
     """Start the gateway. It runs until Ctrl-C; SIGHUP reads the settings again."""
     from farthing.base.config.loader import load
+    from farthing.base.runtime import run
     from farthing.base.telemetry.logs import configure_logging
     from farthing.cli.serving import serve_here, supervise, work
-    from farthing.server.serve import run
 
     overrides: dict[str, object] = {}
     if host is not None:

@@ -40,7 +40,6 @@ FarthingError
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class FarthingError(Exception):
@@ -347,6 +346,8 @@ def nearest(word: str, known: Iterable[str], *, limit: int = 3) -> tuple[str, ..
     """The known words most like `word`, best first, for "did you mean". A very long word has none."""
     if len(word) > LONGEST_NAME:  # comparing takes time that grows with its length
         return ()
+    from difflib import get_close_matches  # most commands need none
+
     return tuple(get_close_matches(word, sorted(known), n=limit, cutoff=0.5))
 
 

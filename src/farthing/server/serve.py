@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from farthing.accounts.accounts import Accounts
 from farthing.base.config.watch import Reload
+from farthing.base.runtime import keep_the_start, spare_the_collector
 from farthing.core.errors import ConfigError
 from farthing.gateway.client import Gateway
 from farthing.server.app import App
@@ -27,12 +27,9 @@ _log = logging.getLogger("farthing.server")
 
 #: What cancelled calls may take to settle and connections to close, after the grace has passed.
 _LAST_S = 5
-#: Objects that are made before the collector looks at them; Python's own 700 are about five calls.
-_YOUNG_OBJECTS = 20_000
 
 #: Reads the settings file anew and puts it in force, or says why not (`ConfigWatcher.reload`).
 Reloader = Callable[[], Awaitable[Reload]]
-T = TypeVar("T")
 
 
 class Server:
@@ -93,7 +90,8 @@ async def serve(
     """
     async with serving(gateway, listener, reload=reload, others=others, app=app) as server:
         with _signals(server, reload):
-            _spare_the_collector()
+            keep_the_start()
+            spare_the_collector()
             ready(server.url)
             await server.drained()
 
@@ -137,26 +135,6 @@ async def refuse_exposure(accounts: Accounts, listener: socket.socket) -> None:
         f"Other machines can reach {host}, and there is no key yet: anyone could spend your money.",
         hint="Create one with `farthing keys create NAME`, or listen on 127.0.0.1.",
     )
-
-
-def _spare_the_collector() -> None:
-    """Look seldom for garbage in cycles: calls leave none, and what was made at the start stays for ever.
-
-    A full collection would else visit every object of the start, some 20 ms in which no call moves.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG_OBJECTS, 20, 50)
-
-
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on uvloop where it is installed, else on asyncio's own loop."""
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        return runner.run(main)
 
 
 @contextmanager

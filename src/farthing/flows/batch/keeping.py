@@ -122,7 +122,7 @@ class Keeper:
         self._told = told
         self._before = msgspec.structs.replace(spent())
         self._waiting: list[Line] = []
-        self._next = _promise()  # what those who wait for the next group wait for
+        self._next = asyncio.Event()  # what those who wait for the next group wait for
         self._writing: asyncio.Task[None] | None = None
         self._error: Exception | None = None
 
@@ -134,7 +134,7 @@ class Keeper:
         self._waiting.append(line)
         kept = self._next
         self._begin()
-        await asyncio.shield(kept)  # others wait for it too
+        await kept.wait()
         if self._error is not None:
             raise self._error
 
@@ -154,7 +154,7 @@ class Keeper:
     async def _write(self, *, is_last: bool) -> None:
         while self._waiting or is_last:
             group, self._waiting, is_last = self._waiting, [], False
-            kept, self._next = self._next, _promise()
+            kept, self._next = self._next, asyncio.Event()
             now = msgspec.structs.replace(self._spent())
             try:
                 await self._runs.add(self._run, group, now.since(self._before))
@@ -162,15 +162,11 @@ class Keeper:
             # Border: a task, whose error nobody would hear; `add` and `flush` raise it.
             except Exception as error:
                 self._error = error
-                self._next.set_result(None)  # those who came meanwhile are told as well
+                self._next.set()  # those who came meanwhile are told as well
                 return
             finally:
-                kept.set_result(None)
+                kept.set()
             self._before = now
-
-
-def _promise() -> asyncio.Future[None]:
-    return asyncio.get_running_loop().create_future()
 
 
 def as_json_or(value: Any, default: Any) -> Any:

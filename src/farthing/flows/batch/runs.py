@@ -6,6 +6,7 @@ A line is one row, written once, when it is over. Of the user's own data nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from types import TracebackType
 from typing import get_args
 
@@ -159,10 +160,7 @@ class Runs:
         Raises StorageError, and ConflictError when another process has taken the run.
         """
         completed = sum(line.status == "completed" for line in lines)
-        rows = [
-            (run, *(getattr(line, _FIELDS.get(name, name)) for name in _LINE_COLUMNS))
-            for line in lines
-        ]
+        rows = [(run, *_values(line)) for line in lines]
 
         def work() -> Work[None]:
             yield Query(
@@ -359,21 +357,10 @@ class Runs:
         return int(self._clock.now() * 1000)
 
 
-_LINE_COLUMNS = (
-    "line",
-    "status",
-    "inputs",
-    "columns",
-    "outputs",
-    "node_values",
-    "error_code",
-    "error_node",
-    "error_message",
-    "started_at_ms",
-    "latency_us",
-    "shared",
-)
-_FIELDS = {"line": "number"}
+#: A record's fields that are columns, in their order.
+_FIELDS = tuple(name for name in Line.__struct_fields__ if name != "made")
+_LINE_COLUMNS = tuple("line" if name == "number" else name for name in _FIELDS)
+_values = attrgetter(*_FIELDS)
 _INSERT_LINE = (
     f"INSERT INTO flow_lines (run, {', '.join(_LINE_COLUMNS)}) "  # noqa: S608 -- constants only
     f"VALUES ({', '.join('?' * (len(_LINE_COLUMNS) + 1))})"
@@ -391,4 +378,4 @@ def _run(row: Row) -> Run:
 
 
 def _line(row: Row) -> Line:
-    return Line(**{_FIELDS.get(name, name): v for name, v in zip(_LINE_COLUMNS, row, strict=True)})
+    return Line(**dict(zip(_FIELDS, row, strict=True)))

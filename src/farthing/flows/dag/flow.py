@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowInputError
@@ -18,13 +18,15 @@ from farthing.flows.dag.includes import template_of
 from farthing.flows.engine import ambient
 from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS, Engine
 from farthing.flows.engine.line import failure
-from farthing.flows.engine.pieces import Threads, is_generator, pieces
+from farthing.flows.engine.pieces import is_generator, pieces, stream_threads
 from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Flow, Node
 from farthing.flows.models import Models, Spent
 from farthing.flows.prompts.images import load_inputs
-from farthing.flows.prompts.llm import Llm, prompt_body
 from farthing.flows.prompts.requests import Vendor
+
+if TYPE_CHECKING:
+    from farthing.flows.prompts.llm import Llm
 
 #: What stands in place of a node's body.
 Around = Callable[[Flow, Node, Body], Body]
@@ -55,7 +57,7 @@ class DagFlow:
         self._cache = cache
         self._around = around
         self._is_streaming = is_streaming
-        self._streams = Threads()
+        self._streams = stream_threads()
         self._line_timeout_s = line_timeout_s
         self._models = models
         self._connections = connections
@@ -138,7 +140,7 @@ class DagFlow:
     def _body(self, node: Node) -> Body:
         makers: dict[str, Callable[[Node], Body]] = {
             "llm": self._llm,
-            "prompt": lambda each: prompt_body(template_of(self.flow, each), self._new_token),
+            "prompt": self._prompt,
             "python": lambda each: python_body(self.flow, each, self._connections),
             "custom_llm": lambda each: python_body(self.flow, each, self._connections),
         }
@@ -147,7 +149,14 @@ class DagFlow:
             body = self._cache.wrap(self.flow, node, body)
         return body if self._around is None else self._around(self.flow, node, body)
 
+    def _prompt(self, node: Node) -> Body:
+        from farthing.flows.prompts.llm import prompt_body  # templates: many graphs have none
+
+        return prompt_body(template_of(self.flow, node), self._new_token)
+
     def _llm(self, node: Node) -> Body:
+        from farthing.flows.prompts.llm import Llm
+
         vendor: Vendor = "AzureOpenAI"
         if node.connection:
             vendor = self._connections.vendor(node.connection, node)

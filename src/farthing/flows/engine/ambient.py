@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, TypeVar
 
 from farthing.base.clock import Clock, SystemClock
@@ -22,7 +22,11 @@ T = TypeVar("T")
 
 
 class Ambient:
-    """What a line works with. loop: the gateway's. spent: where its model calls are counted."""
+    """What a line works with. loop: the gateway's. spent: where its model calls are counted.
+
+    While a `with` block of it runs, code of this context and of its copies calls these models. An exception,
+    a cancellation too, gives up what the line still waits for.
+    """
 
     def __init__(
         self, models: Models, spent: Spent, clock: Clock, loop: asyncio.AbstractEventLoop
@@ -34,6 +38,17 @@ class Ambient:
         self._lock = threading.Lock()
         self._stops: list[Callable[[], object]] = []
         self._is_closed = False
+        self._token: Token[Ambient | None] | None = None
+
+    def __enter__(self) -> Ambient:
+        self._token = _HERE.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        assert self._token is not None  # it was entered
+        _HERE.reset(self._token)
+        if kind is not None:
+            self.close()
 
     @contextmanager
     def stopping(self, stop: Callable[[], object]) -> Iterator[None]:
@@ -119,21 +134,9 @@ class Ambient:
 _HERE: ContextVar[Ambient | None] = ContextVar("farthing_flow_line", default=None)
 
 
-@contextmanager
-def line(models: Models, spent: Spent, clock: Clock) -> Iterator[Ambient]:
-    """While the block runs, code of this context and of its copies calls these models.
-
-    Enter it on the gateway's loop. An exception, a cancellation too, gives up what the line still waits for.
-    """
-    here = Ambient(models, spent, clock, asyncio.get_running_loop())
-    token = _HERE.set(here)
-    try:
-        yield here
-    except BaseException:
-        here.close()
-        raise
-    finally:
-        _HERE.reset(token)
+def line(models: Models, spent: Spent, clock: Clock) -> Ambient:
+    """The line that begins now, on the gateway's loop; `with line(…)` it is `current`."""
+    return Ambient(models, spent, clock, asyncio.get_running_loop())
 
 
 def current() -> Ambient:

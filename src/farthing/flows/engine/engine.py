@@ -8,13 +8,12 @@ costs one hop.
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from farthing.base.clock import Clock
-from farthing.core.errors import FarthingError, FlowError, FlowInputError
+from farthing.core.errors import FarthingError, FlowInputError
 from farthing.flows.engine.line import LineRun, failure, take_inputs
 from farthing.flows.engine.plan import Body, LineResult, Plan, Trace
 from farthing.flows.engine.workers import Workers
@@ -38,15 +37,13 @@ class Engine:
     ) -> None:
         self._clock = clock
         self._line_timeout_s = line_timeout_s
-        self._threads = threads
-        self._workers: Workers | None = None
+        self._workers = Workers(threads, name="farthing-flow")
 
     async def __aenter__(self) -> Engine:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._workers is not None:
-            self._workers.close()
+        self._workers.close()
 
     async def run(
         self, plan: Plan, inputs: Mapping[str, Any], *, number: int | None = None
@@ -57,18 +54,8 @@ class Engine:
             taken = take_inputs(plan.flow.inputs, inputs, where=where)
         except FlowInputError as error:
             return LineResult(inputs=dict(inputs), error=error)
-        line = LineRun(plan, taken, self._here(), self._clock)
-        try:
-            async with asyncio.timeout(self._line_timeout_s):
-                await line.run()
-        except TimeoutError:
-            line.fail(
-                FlowError(
-                    f"The line took longer than {self._line_timeout_s:g} s; "
-                    f"it was at: {', '.join(line.running()) or 'no node'}.",
-                    hint="Raise PF_LINE_TIMEOUT_SEC, or look at what the node waits for.",
-                )
-            )
+        line = LineRun(plan, taken, self._workers, self._clock)
+        await line.run(self._line_timeout_s)
         return line.result()
 
     async def aggregate(self, plan: Plan, lines: Sequence[LineResult]) -> LineResult:
@@ -96,15 +83,7 @@ class Engine:
         if body.is_async:
             return await body.call(**values)
         context = contextvars.copy_context()
-        return await self._here().call(lambda: context.run(body.call, **values))
-
-    def _here(self) -> Workers:
-        """The threads, which belong to the loop that runs now."""
-        if self._workers is None or self._workers.loop is not asyncio.get_running_loop():
-            if self._workers is not None:
-                self._workers.close()
-            self._workers = Workers(self._threads, name="farthing-flow")
-        return self._workers
+        return await self._workers.call(lambda: context.run(body.call, **values))
 
     def _trace(
         self, node: str, status: str, started_s: float, error: FarthingError | None

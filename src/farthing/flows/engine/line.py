@@ -36,29 +36,33 @@ class LineRun:
         self._plan = plan
         self._inputs = inputs
         self._workers = workers
+        self._mail = workers.mail()
         self._clock = clock
-        self._over: asyncio.Future[None] = workers.loop.create_future()
+        self._over: asyncio.Future[None] = self._mail.loop.create_future()
         self._is_left = False
         self._in_threads = 0
         self._lock = threading.Lock()
         self._states = [_State.WAITING] * len(plan.steps)
-        self._left = [len(step.sources) for step in plan.steps]
+        self._left = list(plan.waits)
         self._open = len(plan.steps)
         self._values: dict[str, Any] = {}
+        self._bypassed: list[str] = []
         self._traces: list[Trace] = []
         self._warnings: list[str] = []
         self._error: FarthingError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._context = contextvars.copy_context()
 
-    async def run(self) -> None:
-        """Until each node is over, or one has failed. Cancels what is under way when it is left."""
+    async def run(self, limit_s: float) -> None:
+        """Until each node is over, one has failed or the time is. Cancels what is under way when it is left."""
+        limit = self._mail.loop.call_later(limit_s, self._run_out, limit_s)
         try:
-            self._dispatch(self._ready(range(len(self._plan.steps))))
+            self._dispatch(self._ready(self._plan.first))
             if not self._plan.steps:
                 return
             await self._over
         finally:
+            limit.cancel()
             self._leave()
             if self._tasks:
                 # A function that does not let itself be cancelled is not waited for: its line is over.
@@ -78,18 +82,9 @@ class LineRun:
             if self._error is None:
                 self._error = error
 
-    def running(self) -> list[str]:
-        """The nodes under way."""
-        states = zip(self._plan.steps, self._states, strict=True)
-        return [step.node.name for step, state in states if state is _State.RUNNING]
-
     def result(self) -> LineResult:
         """What has come of it."""
-        bypassed = frozenset(
-            step.node.name
-            for step, state in zip(self._plan.steps, self._states, strict=True)
-            if state is _State.BYPASSED
-        )
+        bypassed = frozenset(self._bypassed)
         made = LineResult(
             inputs=self._inputs,
             values=self._values,
@@ -108,12 +103,25 @@ class LineRun:
                 made.error = error
         return made
 
+    def _run_out(self, limit_s: float) -> None:
+        if self._over.done():
+            return
+        states = zip(self._plan.steps, self._states, strict=True)
+        names = [step.node.name for step, state in states if state is _State.RUNNING]
+        self.fail(
+            FlowError(
+                f"The line took longer than {limit_s:g} s; it was at: {', '.join(names) or 'no node'}.",
+                hint="Raise PF_LINE_TIMEOUT_SEC, or look at what the node waits for.",
+            )
+        )
+        self._look_whether_over()
+
     # --- which is next ---
 
-    def _ready(self, indexes: Sequence[int] | range) -> list[Step]:
-        """Of these, the nodes that can run now; those whose condition is not met are passed over."""
+    def _ready(self, indexes: Sequence[int]) -> list[Step]:
+        """Of these, which wait for nothing, those to run; those whose condition is not met are passed over."""
         steps, ready = self._plan.steps, []
-        looked_at = deque(index for index in indexes if not self._left[index])
+        looked_at = deque(indexes)
         while looked_at:
             step = steps[looked_at.popleft()]
             if self._states[step.index] is not _State.WAITING:
@@ -128,6 +136,7 @@ class LineRun:
                 ready.append(step)
                 continue
             self._states[step.index] = _State.BYPASSED
+            self._bypassed.append(step.node.name)
             self._traces.append(Trace(node=step.node.name, status="bypassed"))
             looked_at.extend(self._finished(step))
         return ready
@@ -164,7 +173,7 @@ class LineRun:
             if step.body.is_async:
                 # Behind a thread's function the current context is no line's.
                 work = self._run_waiting(step)
-                task = self._workers.loop.create_task(work, context=self._context.copy())
+                task = self._mail.loop.create_task(work, context=self._context.copy())
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             else:
@@ -206,7 +215,7 @@ class LineRun:
                 self._in_threads -= 1
                 if self._is_left:
                     self._workers.find()
-            self._workers.tell(self._dispatch, others)
+            self._mail.tell(self._dispatch, others)
 
     def _run_chain(self, step: Step) -> list[Step]:
         """The functions that follow one another. Returns what else is ready, once they are over."""
@@ -228,7 +237,7 @@ class LineRun:
             if following is None:
                 return left
             if left:
-                self._workers.tell(self._dispatch, left)
+                self._mail.tell(self._dispatch, left)
                 left = []
             step = following
         return left

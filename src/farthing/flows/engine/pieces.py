@@ -2,42 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import Any
+
+from farthing.flows.engine.workers import Workers
 
 #: Plain generators that are read at once; each waits in a thread for its next piece.
 THREADS = 64
 
 _END = object()
-T = TypeVar("T")
 
 
-class Threads:
-    """The threads that plain generators run in; they are made when they are needed."""
-
-    def __init__(self, size: int = THREADS) -> None:
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="farthing-stream")
-
-    async def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call it in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
-
-    def close(self) -> None:
-        """Begin nothing more. Idempotent."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+def stream_threads() -> Workers:
+    """Threads for plain generators; they are made when they are needed."""
+    return Workers(THREADS, name="farthing-stream")
 
 
 def is_generator(value: object) -> bool:
     """Whether it is read piece by piece."""
-    return isinstance(value, Iterator | AsyncIterator)
+    kind = type(
+        value
+    )  # each value of each line is asked, and an abstract class takes ten times as long
+    return hasattr(kind, "__next__") or hasattr(kind, "__anext__")
 
 
 async def pieces(
     source: Iterator[Any] | AsyncIterator[Any],
-    threads: Threads,
+    threads: Workers,
     context: contextvars.Context | None = None,
 ) -> AsyncGenerator[Any, None]:
     """What a generator yields, as it comes. Its end closes the generator, as does closing this one.
@@ -60,7 +52,7 @@ async def pieces(
         await close(source, threads)
 
 
-async def close(source: Iterator[Any] | AsyncIterator[Any], threads: Threads) -> None:
+async def close(source: Iterator[Any] | AsyncIterator[Any], threads: Workers) -> None:
     """Tell a generator that nobody reads on."""
     if isinstance(source, AsyncIterator):
         aclose = getattr(source, "aclose", None)

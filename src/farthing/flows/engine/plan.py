@@ -100,6 +100,9 @@ class Plan:
             )
             for index, node in enumerate(ordinary)
         )
+        #: How many steps each one waits for, and the steps that wait for none.
+        self.waits = tuple(len(step.sources) for step in self.steps)
+        self.first = tuple(step.index for step in self.steps if not step.sources)
         self.aggregations = tuple(
             (node, bodies[node.name]) for node in flow.nodes if node.is_aggregation
         )

@@ -9,12 +9,13 @@ import dataclasses
 import inspect
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 from farthing.core.errors import FlowError
 from farthing.flows.engine.ambient import Ambient
+from farthing.flows.engine.pieces import pieces
+from farthing.flows.engine.workers import Workers
 
 _END = object()
 
@@ -31,10 +32,11 @@ class Outcome(NamedTuple):
 
 
 class Threads:
-    """Calls functions in a pool; see `run`. Close it when nothing is read from their generators any more."""
+    """Calls functions; see `run`. Close it when nothing is read from their generators any more."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
+    def __init__(self, size: int) -> None:
+        """size: threads at most."""
+        self._workers = Workers(size, name="farthing-flex")
         self._lock = threading.Lock()
         self._open: set[asyncio.Runner] = set()
 
@@ -54,14 +56,8 @@ class Threads:
         become asynchronous generators for the loop of the caller.
         """
         context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(
-            self._pool,
-            context.run,
-            self._outcome,
-            here,
-            lambda: function(*args, **named),
-            is_streaming,
+        outcome: Outcome = await self._workers.call(
+            context.run, self._outcome, here, lambda: function(*args, **named), is_streaming
         )
         if not is_streaming or outcome.error is not None:
             return outcome
@@ -69,7 +65,8 @@ class Threads:
         return Outcome(value=value)
 
     def close(self) -> None:
-        """Close the loops of generators that nobody read to their end."""
+        """Begin nothing more, and close the loops of generators that nobody read to their end."""
+        self._workers.close()
         with self._lock:
             left, self._open = self._open, set()
         for runner in left:
@@ -107,29 +104,18 @@ class Threads:
         runner.close()
 
     async def _streamed(
-        self, here: Ambient, context: contextvars.Context, pieces: Iterator[Any]
+        self, here: Ambient, context: contextvars.Context, source: Iterator[Any]
     ) -> AsyncGenerator[Any, None]:
         """A generator as an asynchronous one; each piece is made in a thread when it is asked for."""
-
-        def step() -> Any:
-            return next(pieces, _END)
-
-        loop = asyncio.get_running_loop()
-        is_over = False
+        coming, is_over = pieces(source, self._workers, context), False
         try:
-            while True:
-                piece = await loop.run_in_executor(self._pool, context.run, step)
-                if piece is _END:
-                    is_over = True
-                    return
+            async for piece in coming:
                 yield piece
+            is_over = True
         finally:
             if not is_over:
                 here.close()  # what it waits for in the thread must not outlive its reader
-                close = getattr(pieces, "close", None)
-                if close is not None:
-                    with suppress(ValueError, RuntimeError):  # it still runs, and ends by itself
-                        await loop.run_in_executor(self._pool, close)
+            await coming.aclose()
 
 
 class _Reading:

@@ -13,7 +13,6 @@ import inspect
 import logging
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -81,8 +80,7 @@ class FlexFlow:
         self.spent = Spent()
         self._path = ExitStack()
         self._file = flexfile.load(source) if isinstance(source, Path) else None
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="farthing-flex")
-        self._threads = Threads(self._pool)
+        self._threads = Threads(threads)
         try:
             if self._file is not None:
                 self._enter(self._file)
@@ -241,8 +239,6 @@ class FlexFlow:
 
     def _close(self) -> None:
         self._threads.close()
-        # A function that hangs must not keep the program from its end.
-        self._pool.shutdown(wait=False, cancel_futures=True)
         self._path.close()
 
     # --- a line ---

@@ -174,7 +174,7 @@ async def opened_apart(
     is_whole: results have their objects, whose classes must be found here; else what JSON has of them.
     opening: what else `open_flow` takes, `models`, `clock` and `is_streaming` aside. Raises what it raises.
     """
-    main = main_module.where_it_is() if callable(source) else None
+    main = main_module.where_it_is(source) if callable(source) else None
     given = {"path": source, "line_timeout_s": line_timeout_s, **opening}
     try:
         wire = pickle.dumps(given)

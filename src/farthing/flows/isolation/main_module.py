@@ -16,11 +16,11 @@ from farthing.core.errors import FlowError
 NAME = "__mp_main__"
 
 
-def where_it_is() -> list[str]:
-    """How a worker loads this program's module: `["path", file]` or `["module", name]`.
+def where_it_is(source: object) -> list[str] | None:
+    """How a worker loads this program's module: `["path", file]` or `["module", name]`; None: it has no file.
 
-    Objects that workers make of its classes are found here from now on. Raises FlowError: a notebook or
-    a prompt, which has no file.
+    source: the flow. Objects that workers make of the module's classes are found here from now on. Raises
+    FlowError: the flow is of this module, and the module is a notebook or a prompt.
     """
     main = sys.modules["__main__"]
     sys.modules.setdefault(NAME, main)
@@ -28,12 +28,12 @@ def where_it_is() -> list[str]:
     if spec is not None:
         return ["module", spec.name]
     file = getattr(main, "__file__", None)
-    if file is None:
+    if file is None and getattr(source, "__module__", None) == "__main__":
         raise FlowError(
             "A flow that is defined in a notebook or at a prompt cannot run in processes of its own.",
             hint="Write it into a file and import it, or leave isolate away.",
         )
-    return ["path", file]
+    return None if file is None else ["path", file]
 
 
 def load(main: list[str]) -> None:

@@ -16,7 +16,6 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -30,6 +29,7 @@ from farthing.flows.batch.mapping import DATA, ColumnMapping, numbered
 from farthing.flows.connections.connections import Connections
 from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS
 from farthing.flows.engine.plan import LineResult
+from farthing.flows.engine.workers import Workers
 from farthing.flows.flex.flow import AGGREGATE, FlexFlow
 from farthing.flows.graph import Flow
 from farthing.flows.isolation.settings import Isolation, isolation_of
@@ -248,7 +248,7 @@ class OpenPythonFlow:
     def __init__(self, flex: FlexFlow, clock: Clock, *, threads: int = THREADS) -> None:
         self._flex = flex
         self._clock = clock
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="farthing-node")
+        self._workers = Workers(threads, name="farthing-node")
 
     @property
     def flow(self) -> Flow:
@@ -267,7 +267,7 @@ class OpenPythonFlow:
 
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`. values and traces: of the flow and of each node that it awaited."""
-        here = PythonLine(self._pool, self._clock)
+        here = PythonLine(self._workers, self._clock)
         with line.within(here):
             result = await self._flex.run(inputs, number=number)
         result.values = {**here.values, **result.values}
@@ -282,7 +282,7 @@ class OpenPythonFlow:
 
     async def aclose(self) -> None:
         """See `Runnable.aclose`."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._workers.close()
         await self._flex.aclose()
 
 

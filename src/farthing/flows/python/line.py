@@ -7,7 +7,6 @@ import contextvars
 import inspect
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,16 +14,17 @@ from farthing.base.clock import Clock
 from farthing.core.errors import FarthingError, FlowError
 from farthing.flows.engine.line import failure
 from farthing.flows.engine.plan import Trace
+from farthing.flows.engine.workers import Workers
 
 
 class PythonLine:
     """What the nodes of one line come to. values: by node; a node's second call is `name (2)`.
 
-    pool: for plain functions; not the one that the flow's own function waits in.
+    workers: for plain functions; not the one that the flow's own function waits in.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, clock: Clock) -> None:
-        self._pool = pool
+    def __init__(self, workers: Workers, clock: Clock) -> None:
+        self._workers = workers
         self._clock = clock
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
@@ -63,9 +63,7 @@ class PythonLine:
 
     async def _in_thread(self, call: Callable[[], Any]) -> Any:
         context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        # A future cannot carry StopIteration: it would never be over.
-        value, error = await loop.run_in_executor(self._pool, context.run, _outcome, call)
+        value, error = await self._workers.call(context.run, _outcome, call)
         if error is not None:
             raise error
         return await value if inspect.isawaitable(value) else value

@@ -20,7 +20,7 @@ from farthing.core.errors import (
     NodeFailedError,
 )
 from farthing.flows.engine.line import take_inputs
-from farthing.flows.engine.pieces import Threads, close, is_generator, pieces
+from farthing.flows.engine.pieces import close, is_generator, pieces, stream_threads
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.runnable import Runnable
 from farthing.flows.serving.inputs import refuse_files
@@ -75,7 +75,7 @@ class ServedFlow:
         """environ: where INCLUDED_FIELDS is looked up. Raises FlowFormatError when it is no list."""
         self.flow = runnable.flow
         self._runnable = runnable
-        self._threads = Threads()
+        self._threads = stream_threads()
         self._hidden = _hidden(runnable, environ)
         self._sample = _sample(self.flow.folder / SAMPLES)
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from farthing.flows.serving.served import Answer, ServedFlow
 
 _STREAM = "text/event-stream"
+_ANYTHING = frozenset({"*/*"})
 _JSON = frozenset({"application/json", "application/*", "*/*"})
 _MEDIA = b"text/event-stream; charset=utf-8"
 #: Whoever asks a server that its operator opened to everyone.
@@ -145,9 +146,11 @@ async def _flow(visit: Visit) -> ServedFlow:
 
 def _accepted(exchange: Exchange) -> frozenset[str]:
     """The media types that the caller names; no header takes everything."""
-    named = (exchange.header("accept") or "").split(",")
-    types = frozenset(each.partition(";")[0].strip().lower() for each in named)
-    return types - {""} or frozenset({"*/*"})
+    named = exchange.header("accept")
+    if not named:
+        return _ANYTHING
+    types = {each.partition(";")[0].strip().lower() for each in named.split(",")} - {""}
+    return frozenset(types) or _ANYTHING
 
 
 def _not_acceptable(wanted: frozenset[str], *, has_stream: bool = True) -> NotAcceptableError:
