@@ -22,6 +22,7 @@ from farthing.flows.engine.pieces import Threads, is_generator, pieces
 from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Flow, Node
 from farthing.flows.models import Models, Spent
+from farthing.flows.prompts import guard
 from farthing.flows.prompts.images import load_inputs
 from farthing.flows.prompts.llm import Llm, prompt_body
 from farthing.flows.prompts.requests import Vendor
@@ -164,4 +165,4 @@ class DagFlow:
         return llm.body
 
     def _new_token(self) -> str:
-        return self._clock.token_bytes(16).hex()
+        return guard.new_token(self._clock)

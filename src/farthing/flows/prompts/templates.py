@@ -1,9 +1,9 @@
-"""Prompt templates: rendered in a sandbox, with a guard against roles that hide in a flow's inputs."""
+"""Prompt templates, rendered in a sandbox."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +12,6 @@ from jinja2.exceptions import SecurityError
 from jinja2.sandbox import SandboxedEnvironment
 
 from farthing.core.errors import FlowError
-from farthing.flows.prompts.chat import ROLE_LINE
 
 #: `![image]({{name}})` moves the image to a line of its own, where the reader of chats finds it.
 _PICTURE = re.compile(r"!\[\s*image\s*\]\(\{\{(\s*[^\s{}]+\s*)\}\}\)")
@@ -38,24 +37,6 @@ class ChatList(list[Any]):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
-
-
-class PromptText(str):
-    """What a prompt node returns. In it the roles of the template count, those of a flow's inputs do not.
-
-    guarded: the same text with tokens in place of the inputs' roles; tokens: which token is which role.
-    """
-
-    __slots__ = ("guarded", "tokens")
-    guarded: str
-    tokens: Mapping[str, str]
-
-    @classmethod
-    def of(cls, guarded: str, tokens: Mapping[str, str]) -> PromptText:
-        """The text, from its guarded form."""
-        made = cls(unguard(guarded, tokens))
-        made.guarded, made.tokens = guarded, tokens
-        return made
 
 
 def chat_lists(value: Any) -> Any:
@@ -100,78 +81,6 @@ def render(template: str, values: Mapping[str, Any], *, keeps_lines: bool = Fals
 def with_pictures_apart(template: str) -> str:
     """The template with each image on a line of its own."""
     return _PICTURE.sub(lambda found: f"\n{{{{{found[1]}}}}}\n", template)
-
-
-class Guard:
-    """Keeps role words in a flow's inputs from beginning a message: tokens stand for them meanwhile.
-
-    new_token: a text that nobody can guess. roles: what begins a message, its first group the role.
-    """
-
-    def __init__(self, new_token: Callable[[], str], roles: re.Pattern[str] = ROLE_LINE) -> None:
-        self._new_token = new_token
-        self._roles = roles
-        self.tokens: dict[str, str] = {}
-
-    def guarded(self, values: Mapping[str, Any], from_inputs: Iterable[str]) -> dict[str, Any]:
-        """The values to render. from_inputs: the names of those that come from the flow's inputs."""
-        exposed = set(from_inputs)
-        for name, value in values.items():
-            if isinstance(value, PromptText):
-                self.tokens.update(value.tokens)
-            elif name in exposed:
-                self._learn(value)
-        return {
-            name: value.guarded
-            if isinstance(value, PromptText)
-            else self._replaced(value)
-            if name in exposed and self.tokens
-            else value
-            for name, value in values.items()
-        }
-
-    def _learn(self, value: Any) -> None:
-        for text in _texts(value):
-            for role in self._roles.findall(text):
-                if role not in self.tokens.values():
-                    self.tokens[self._new_token()] = role
-
-    def _replaced(self, value: Any) -> Any:
-        if isinstance(value, str):
-            for token, role in self.tokens.items():
-                value = value.replace(role, token)
-            return value
-        if isinstance(value, dict):
-            return {key: self._replaced(each) for key, each in value.items()}
-        if isinstance(value, list):
-            return type(value)(self._replaced(each) for each in value)
-        return value
-
-
-def unguard(value: Any, tokens: Mapping[str, str]) -> Any:
-    """The value with the roles put back, at any depth."""
-    if not tokens:
-        return value
-    if isinstance(value, str):
-        for token, role in tokens.items():
-            value = value.replace(token, role)
-        return value
-    if isinstance(value, dict):
-        return {key: unguard(each, tokens) for key, each in value.items()}
-    if isinstance(value, list):
-        return [unguard(each, tokens) for each in value]
-    return value
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _texts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
 
 
 def _short_range(*bounds: int) -> range:
