@@ -30,7 +30,7 @@ from tests.flows.role_attacks import BLANKS, attacks, pair
 
 SEED = 20261125
 #: Of each of the flows below; all together are counted in the last test.
-EACH = 400
+EACH = 250
 FLOWS = 13
 #: How many have run, by flow.
 RAN: dict[str, int] = {}

@@ -9,16 +9,12 @@ from typing import Any
 
 from jinja2 import Template, TemplateError, TemplateSyntaxError
 from jinja2.exceptions import SecurityError
-from jinja2.sandbox import SandboxedEnvironment
 
 from farthing.core.errors import FlowError
+from farthing.flows.prompts import sandbox
 
 #: `![image]({{name}})` moves the image to a line of its own, where the reader of chats finds it.
 _PICTURE = re.compile(r"!\[\s*image\s*\]\(\{\{(\s*[^\s{}]+\s*)\}\}\)")
-#: Loops beyond this many steps are a mistake, or an attack by a template that came from outside.
-MAX_RANGE = 100_000
-#: Characters of a rendered prompt; the longest contexts take some four million.
-MAX_RENDERED = 16_000_000
 
 
 class PromptError(FlowError):
@@ -54,7 +50,7 @@ def render(template: str, values: Mapping[str, Any], *, keeps_lines: bool = Fals
     keeps_lines: the line's end behind a block stays, which prompt flow leaves out.
     """
     try:
-        text = _compiled(template, keeps_lines).render(values)
+        return sandbox.rendered(_compiled(template, keeps_lines), values)
     except TemplateSyntaxError as error:
         raise PromptError(
             f"The template cannot be read at line {error.lineno}: {error.message}.",
@@ -73,9 +69,6 @@ def render(template: str, values: Mapping[str, Any], *, keeps_lines: bool = Fals
             f"The template failed with {type(error).__name__}.",
             hint="Look at what its expressions do with the values of this line.",
         ) from error
-    if len(text) > MAX_RENDERED:
-        raise PromptError(f"The rendered prompt has more than {MAX_RENDERED:,} characters.")
-    return text
 
 
 def with_pictures_apart(template: str) -> str:
@@ -83,24 +76,6 @@ def with_pictures_apart(template: str) -> str:
     return _PICTURE.sub(lambda found: f"\n{{{{{found[1]}}}}}\n", template)
 
 
-def _short_range(*bounds: int) -> range:
-    made = range(*bounds)
-    if len(made) > MAX_RANGE:
-        raise SecurityError(f"a range of more than {MAX_RANGE:,} steps")
-    return made
-
-
-class _Sandbox(SandboxedEnvironment):
-    """Jinja's sandbox; it lets templates change lists that are passed in, as prompt flow's does."""
-
-    def __init__(self, *, keeps_lines: bool) -> None:
-        super().__init__(trim_blocks=not keeps_lines, keep_trailing_newline=True, cache_size=0)
-        self.globals["range"] = _short_range
-
-
-_SANDBOXES = {each: _Sandbox(keeps_lines=each) for each in (False, True)}
-
-
 @lru_cache(maxsize=512)
 def _compiled(template: str, keeps_lines: bool) -> Template:
-    return _SANDBOXES[keeps_lines].from_string(template)
+    return sandbox.compiled(template, keeps_lines=keeps_lines)
