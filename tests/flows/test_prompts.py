@@ -9,13 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farthing.flows.prompts.chat import ROLES, ChatFormatError, parse_chat
+from farthing.flows.prompts.guard import Guard, PromptText, unguard
 from farthing.flows.prompts.templates import (
-    Guard,
     PromptError,
-    PromptText,
     chat_lists,
     render,
-    unguard,
     with_pictures_apart,
 )
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from farthing.base.clock import SystemClock
-from farthing.cli.flow_models import flow_models
+from farthing.cli.flow_models import flow_models, image_fetcher
 from farthing.cli.flow_run import Done, Order, Shown, open_runs, run_order
 from farthing.cli.flow_test import Trial
 from farthing.cli.output import note
@@ -181,6 +181,7 @@ class _Session:
                         clock=clock,
                         init=each.init,
                         environment=node.environment,
+                        images=image_fetcher(None),
                     )
                 )
                 for each in node.roles

@@ -12,6 +12,7 @@ from farthing.core.private import Private
 from farthing.flows.models import GatewayModels, Models
 
 if TYPE_CHECKING:
+    from farthing.flows.prompts.fetch import ImageFetcher
     from farthing.gateway.client import Gateway
 
 
@@ -67,3 +68,11 @@ async def gateway_here(config_file: Path | None) -> AsyncIterator[Gateway]:
         settings, environ=os.environ, detected=found, exclusive=False
     ) as gateway:
         yield gateway
+
+
+def image_fetcher(config_file: Path | None) -> ImageFetcher:
+    """What fetches images that inputs give by their addresses, by the settings' rules. Raises ConfigError."""
+    from farthing.base.config.loader import load
+    from farthing.flows.prompts.fetch import ImageFetcher
+
+    return ImageFetcher(load(config_file, os.environ).settings.images, environ=os.environ)

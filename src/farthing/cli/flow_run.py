@@ -108,7 +108,7 @@ def nested(values: dict[str, str]) -> dict[str, dict[str, str]]:
 async def run_order(order: Order, *, export: Path | None = None, quiet: bool = False) -> Done:
     """Run it to its end. Raises what `Batch.start` and `Batch.resume` raise."""
     from farthing.base.clock import SystemClock
-    from farthing.cli.flow_models import flow_models
+    from farthing.cli.flow_models import flow_models, image_fetcher
     from farthing.core.private import Private
     from farthing.flows.batch.batch import IN_FLIGHT, Batch, default_name
     from farthing.flows.isolation.settings import isolation_of
@@ -133,6 +133,7 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
             overrides=definition.connections,
             line_timeout_s=number_of("PF_LINE_TIMEOUT_SEC"),
             isolation=isolation,
+            images=image_fetcher(trial.config),
         ) as flow:
             batch = Batch(
                 flow,

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 async def serve_trial(trial: Trial, *, host: str, port: int) -> None:
     """Serve the flow until it is interrupted. Raises FlowError, ConfigError for a port that is taken."""
-    from farthing.cli.flow_models import gateway_here
+    from farthing.cli.flow_models import gateway_here, image_fetcher
     from farthing.flows.jobs import project_connections
     from farthing.flows.open import open_flow
     from farthing.server.flowserver import serve_flow
 
-    connections = project_connections()
+    connections, images = project_connections(), image_fetcher(trial.config)
 
     async def opener(path: Path, models: Models, clock: Clock) -> Runnable:
         return open_flow(
@@ -34,6 +34,7 @@ async def serve_trial(trial: Trial, *, host: str, port: int) -> None:
             init=dict(trial.init),
             environment=trial.environment,
             is_streaming=True,
+            images=images,
         )
 
     def ready(url: str) -> None:

@@ -92,7 +92,7 @@ async def try_once(trial: Trial) -> Report:
 @asynccontextmanager
 async def _open(trial: Trial, *, is_streaming: bool = False) -> AsyncIterator[Runnable]:
     from farthing.base.clock import SystemClock
-    from farthing.cli.flow_models import flow_models
+    from farthing.cli.flow_models import flow_models, image_fetcher
     from farthing.core.private import Private
     from farthing.flows.jobs import opened, project_connections
 
@@ -112,11 +112,13 @@ async def _open(trial: Trial, *, is_streaming: bool = False) -> AsyncIterator[Ru
             init=trial.init,
             environment=trial.environment,
             is_streaming=is_streaming,
+            images=image_fetcher(trial.config),
         ) as flow:
             yield flow
 
 
 def _one_node(trial: Trial, models: Models, connections: Connections, clock: Clock) -> Runnable:
+    from farthing.cli.flow_models import image_fetcher
     from farthing.flows.dag.altered import node_alone
     from farthing.flows.jobs import graph_at
     from farthing.flows.open import open_flow, varied
@@ -128,6 +130,7 @@ def _one_node(trial: Trial, models: Models, connections: Connections, clock: Clo
         connections=connections,
         clock=clock,
         environment=trial.environment,
+        images=image_fetcher(trial.config),
     )
 
 

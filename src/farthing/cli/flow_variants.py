@@ -148,7 +148,7 @@ def compare_or_show(asked: Asked) -> bool:
 
 async def _compare(asked: Asked) -> Answer:
     from farthing.base.clock import SystemClock
-    from farthing.cli.flow_models import flow_models
+    from farthing.cli.flow_models import flow_models, image_fetcher
     from farthing.cli.flow_run import number_of
     from farthing.cli.flow_variants_shown import Answer, watching
     from farthing.core.private import Private
@@ -170,6 +170,7 @@ async def _compare(asked: Asked) -> Answer:
                     project_connections(),
                     clock,
                     line_timeout_s=number_of("PF_LINE_TIMEOUT_SEC") or LINE_TIMEOUT_S,
+                    images=image_fetcher(trial.config),
                     watch=watch,
                 )
                 done = sum(run.completed for run in (await work.kept(comparison)).values())

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
     from farthing.flows.isolation.settings import Isolation
     from farthing.flows.models import Models
+    from farthing.flows.prompts.fetch import ImageFetcher
     from farthing.flows.runnable import Runnable
 
 
@@ -63,12 +64,13 @@ async def opened(
     is_streaming: bool = False,
     line_timeout_s: float | None = None,
     isolation: Isolation | None = None,
+    images: ImageFetcher | None = None,
 ) -> AsyncIterator[Runnable]:
     """The flow at `path`, open for the block. `environment` counts before the variables of its file.
 
     overrides: by node, its connection and fields. is_streaming: generators stay generators. isolation: run
-    lines in processes of their own; then nothing streams. Raises FlowFormatError and what the flow's own
-    files raise.
+    lines in processes of their own; then nothing streams. images: see `open_flow`. Raises FlowFormatError and
+    what the flow's own files raise.
     """
     from farthing.flows.dag.altered import overridden
     from farthing.flows.open import open_flow, varied
@@ -82,6 +84,7 @@ async def opened(
         "init": init,
         "environment": environment,
         "line_timeout_s": limit_s,
+        "images": images,
     }
     flow: Runnable
     if isolation is None:

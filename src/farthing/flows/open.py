@@ -20,6 +20,7 @@ from farthing.flows.variants.choices import choices_of
 
 if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
+    from farthing.flows.prompts.fetch import ImageFetcher
     from farthing.flows.prompty.prompty import Prompty
 
 Kind = Literal["dag", "flex", "prompty"]
@@ -44,6 +45,7 @@ def open_flow(
     init: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
     is_streaming: bool = False,
+    images: ImageFetcher | None = None,
     **limits: Any,
 ) -> Runnable:
     """Open what is at `path`; or a graph, function, class, object or Prompty that is passed straight.
@@ -51,8 +53,8 @@ def open_flow(
     variant: `${node.variant}`, one or several, of a DAG. init: of a flex class; of a prompty what to change
     in its front matter. environment: variables, which count before those of the flow's file; all of them are
     set in this process. is_streaming: outputs that come piece by piece are asynchronous generators, else
-    joined texts. limits: `threads`, `line_timeout_s`; of a DAG `around` too. Raises FlowFormatError,
-    FlowInputError, ConnectionMissingError.
+    joined texts. images: fetches those that a graph's inputs give by address. limits: `threads`,
+    `line_timeout_s`; of a DAG `around` too. Raises FlowFormatError, FlowInputError, ConnectionMissingError.
     """
     given: dict[str, Any] = {
         "models": models,
@@ -62,7 +64,7 @@ def open_flow(
     }
     told = environment or {}
     if isinstance(path, Flow):
-        return _open_dag(varied(path, variant), connections, told, given)
+        return _open_dag(varied(path, variant), connections, told, {**given, "images": images})
     if not isinstance(path, str | os.PathLike):
         if variant:
             raise _no_variants("A function or a prompty object")
@@ -76,7 +78,8 @@ def open_flow(
                 f"{file} is a graph of nodes, which takes no init values.",
                 hint="Leave init away; give the values as inputs.",
             )
-        return _open_dag(varied(dag.load(file), variant), connections, told, given)
+        flow = varied(dag.load(file), variant)
+        return _open_dag(flow, connections, told, {**given, "images": images})
     if variant:
         raise _no_variants(str(file))
     declared = {} if kind == "prompty" else flexfile.load(file).environment

@@ -13,7 +13,7 @@ from farthing.flows.serving.asking import CallersModels
 from farthing.gateway.client import Gateway
 from farthing.server.app import App
 from farthing.server.faces.flows import ALONE
-from farthing.server.flowshelf import Opener, Shelf, open_from_disk, open_served
+from farthing.server.flowshelf import Opener, Shelf, from_disk, open_served
 from farthing.server.listener import listen
 from farthing.server.serve import refuse_exposure, serve
 
@@ -24,7 +24,7 @@ async def serve_flow(
     port: int,
     *,
     gateway: Gateway,
-    opener: Opener = open_from_disk,
+    opener: Opener | None = None,
     is_open: bool = False,
     ready: Callable[[str], None] = lambda url: None,
 ) -> None:
@@ -48,13 +48,13 @@ async def flow_app(
     listener: socket.socket,
     *,
     gateway: Gateway,
-    opener: Opener = open_from_disk,
+    opener: Opener | None = None,
     is_open: bool = False,
 ) -> AsyncIterator[App]:
     """The application that `serve_flow` serves, for as long as the block runs; see there."""
     if not is_open:
         await refuse_exposure(gateway.accounts, listener)
-    flow = await open_served(path, opener, CallersModels(), gateway.clock)
+    flow = await open_served(path, opener or from_disk(gateway), CallersModels(), gateway.clock)
     app = App(gateway, faces=(ALONE,), shelf=Shelf(gateway, only=flow, is_open=is_open))
     try:
         yield app

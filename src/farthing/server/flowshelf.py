@@ -32,42 +32,48 @@ class FlowUnavailableError(FlowError):
     status = 500
 
 
-async def open_from_disk(path: Path, models: Models, clock: Clock) -> Runnable:
-    """The flow in that folder or file, its connections those of the project. Raises FlowError."""
-    from farthing.flows.connections.connections import Connections
-    from farthing.flows.open import open_flow
+def from_disk(gateway: Gateway) -> Opener:
+    """Opens what is in a folder or file: the project's connections, the gateway's rules for images."""
 
-    def work() -> Runnable:
-        return open_flow(
-            path,
-            models=models,
-            connections=Connections(Path()),
-            clock=clock,
-            is_streaming=True,
-        )
+    async def opener(path: Path, models: Models, clock: Clock) -> Runnable:
+        from farthing.flows.connections.connections import Connections
+        from farthing.flows.open import open_flow
+        from farthing.flows.prompts.fetch import ImageFetcher
 
-    # Its Python files are imported, which may take seconds: other requests go on meanwhile.
-    return await asyncio.to_thread(work)
+        def work() -> Runnable:
+            return open_flow(
+                path,
+                models=models,
+                connections=Connections(Path()),
+                clock=clock,
+                is_streaming=True,
+                images=ImageFetcher(gateway.settings.images, environ=os.environ),
+            )
+
+        # Its Python files are imported, which may take seconds: other requests go on meanwhile.
+        return await asyncio.to_thread(work)
+
+    return opener
 
 
 class Shelf:
     """Keeps flows open between requests. Safe for any number of requests at once.
 
-    only: the flow that is served alone, by no name. is_open: whoever reaches the port may ask, without a
-    key; the operator said so.
+    opener: `from_disk` by default. only: the flow that is served alone, by no name. is_open: whoever
+    reaches the port may ask, without a key; the operator said so.
     """
 
     def __init__(
         self,
         gateway: Gateway,
         *,
-        opener: Opener = open_from_disk,
+        opener: Opener | None = None,
         only: ServedFlow | None = None,
         is_open: bool = False,
     ) -> None:
         self.is_open = is_open
         self._gateway = gateway
-        self._opener = opener
+        self._opener = opener or from_disk(gateway)
         self._only = only
         self._flows: dict[tuple[str, str], ServedFlow] = {}
         self._opening: dict[str, asyncio.Lock] = {}

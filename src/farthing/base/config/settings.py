@@ -349,6 +349,31 @@ class FlowSetting(_Section, frozen=True, kw_only=True):
     ]
 
 
+class Images(_Section, frozen=True, kw_only=True):
+    """How images that a flow's inputs give by their addresses are fetched."""
+
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Hosts that are fetched from although they are not public, or have another port: "
+            "`files.example.com`, `*.example.com`, `10.0.0.5:9000`."
+        ),
+    ] = ()
+    max_bytes: Annotated[int, Meta(description="Largest image that is fetched, bytes.", ge=1)] = (
+        20 * 1024 * 1024
+    )
+    timeout_s: Annotated[
+        float, Meta(description="How long the images of one line may take, seconds.", gt=0)
+    ] = 20.0
+    use_proxy: Annotated[
+        bool,
+        Meta(
+            description="Fetch through HTTPS_PROXY and HTTP_PROXY. The proxy then decides where names lead; "
+            "what is known here not to be public is refused all the same."
+        ),
+    ] = False
+
+
 class Alerts(_Section, frozen=True, kw_only=True):
     """Where alerts go, beside the log and the metrics."""
 
@@ -399,5 +424,6 @@ class Settings(_Section, frozen=True, kw_only=True):
     budgets: dict[str, Budget] = {}
     rates: dict[str, Rate] = {}
     flows: dict[str, FlowSetting] = {}
+    images: Images = Images()
     alerts: Alerts = Alerts()
     telemetry: Telemetry = Telemetry()

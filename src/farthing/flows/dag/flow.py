@@ -22,10 +22,12 @@ from farthing.flows.engine.pieces import is_generator, pieces, stream_threads
 from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Flow, Node
 from farthing.flows.models import Models, Spent
-from farthing.flows.prompts.images import load_inputs
+from farthing.flows.prompts import guard
+from farthing.flows.prompts.images import load_inputs, unfetched
 from farthing.flows.prompts.requests import Vendor
 
 if TYPE_CHECKING:
+    from farthing.flows.prompts.fetch import ImageFetcher
     from farthing.flows.prompts.llm import Llm
 
 #: What stands in place of a node's body.
@@ -45,17 +47,20 @@ class DagFlow:
         threads: int = THREADS,
         line_timeout_s: float = LINE_TIMEOUT_S,
         cache: NodeCache | None = None,
+        images: ImageFetcher | None = None,
         is_streaming: bool = False,
         around: Around | None = None,
     ) -> None:
         """Imports the flow's functions. cache: for nodes with `enable_cache`; without it none is cached.
 
+        images: fetches those that inputs give by their addresses; by default from public hosts only.
         is_streaming: outputs that come piece by piece are asynchronous generators; else joined texts.
         around: given each node with its body, what stands in its place. Raises FlowFormatError, ConnectionMissingError.
         """
         self.flow = flow
         self._cache = cache
         self._around = around
+        self._images = images
         self._is_streaming = is_streaming
         self._streams = stream_threads()
         self._line_timeout_s = line_timeout_s
@@ -84,7 +89,7 @@ class DagFlow:
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`."""
         try:
-            taken = load_inputs(self.flow, inputs)
+            taken = await self._fetched(load_inputs(self.flow, inputs))
         except FlowInputError as error:
             return LineResult(inputs=dict(inputs), error=error)
         with ambient.line(self._models, self._called, self._clock) as here:
@@ -107,6 +112,16 @@ class DagFlow:
         """See `Runnable.aclose`."""
         self._streams.close()
         await self._engine.__aexit__()
+
+    async def _fetched(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs with the bytes of images that they give by their addresses. Raises FlowInputError."""
+        if next(unfetched(inputs), None) is None:
+            return inputs
+        if self._images is None:
+            from farthing.flows.prompts.fetch import ImageFetcher  # few flows fetch
+
+            self._images = ImageFetcher()
+        return await self._images.fetched(inputs)
 
     # --- streams ---
 
@@ -173,4 +188,4 @@ class DagFlow:
         return llm.body
 
     def _new_token(self) -> str:
-        return self._clock.token_bytes(16).hex()
+        return guard.new_token(self._clock)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from farthing.core.errors import FlowError
 
 ROLES = ("system", "user", "assistant", "function", "tool")
-#: A role is a line of its own: the line's end behind the colon belongs to it.
-ROLE_LINE = re.compile(
-    r"^\s*#?\s*(" + "|".join(ROLES) + r")\s*:\s*\n", re.IGNORECASE | re.MULTILINE
-)
-_NAMED = re.compile(
-    r"\n*#{0,2}\s*name\s*:\s*\n+\s*(\S+)\s*\n*#{0,2}\s*content\s*:\s*\n?(.*)", re.DOTALL
-)
-_ANSWERING = re.compile(
-    r"\n*#{0,2}\s*tool_call_id\s*:\s*\n+\s*(\S+)\s*\n*#{0,2}\s*content\s*:\s*\n?(.*)", re.DOTALL
-)
-_CALLS = re.compile(r"\n*#{0,2}\s*tool_calls\s*:\s*\n+\s*(\[.*?\])", re.DOTALL)
+#: What stands behind a role and ends its line; the line's end belongs to it. All patterns here take time in
+#: proportion to the text, whatever blanks it is made of: texts come from whoever asks.
+_ROLE = re.compile("(" + "|".join(ROLES) + r")\s*+:\s*\n", re.IGNORECASE)
+_CONTENT = r"(\S+)\s*+#{0,2}+\s*+content\s*+:\s*\n?(.*)"
+_NAMED = re.compile(r"name\s*+:(?=\s*\n)\s*+" + _CONTENT, re.DOTALL)
+_ANSWERING = re.compile(r"tool_call_id\s*+:(?=\s*\n)\s*+" + _CONTENT, re.DOTALL)
+_CALLS = re.compile(r"tool_calls\s*+:(?=\s*\n)\s*+(\[.*?\])", re.DOTALL)
 
 Message = dict[str, Any]
 
@@ -59,17 +55,63 @@ def parse_chat(
     text: str, pictures: Sequence[Picture] = (), *, detail: str = "auto"
 ) -> list[Message]:
     """The messages of a rendered prompt. detail: of its images. Raises ChatFormatError."""
-    before, *parts = ROLE_LINE.split(text)
-    if before.strip():
+    heads = list(role_lines(text))
+    if text[: heads[0].start if heads else None].strip():
         raise ChatFormatError(
             "The prompt has text before its first role.",
             hint="Begin with a line that is 'system:' or 'user:' and nothing else; or set api: completion.",
         )
     lines = {str(picture): picture for picture in pictures}
-    messages = []
-    for role, body in zip(parts[::2], parts[1::2], strict=True):
-        messages.append(_message(role.lower(), body, lines, detail))
-    return messages
+    ends = [each.start for each in heads[1:]] + [len(text)]
+    return [
+        _message(head.role, text[head.end : end], lines, detail)
+        for head, end in zip(heads, ends, strict=True)
+    ]
+
+
+class RoleLine(NamedTuple):
+    """A line that begins a message: where it begins and where the next one does. role: in lower case."""
+
+    start: int
+    end: int
+    role: str
+
+
+def role_lines(text: str) -> Iterator[RoleLine]:
+    """The roles of a prompt: each alone on its line, in any case, a `#` before it or none."""
+    floor = 0
+    for found in _ROLE.finditer(text):
+        start = line_start(text, found.start(), floor)
+        if start is not None:
+            yield RoleLine(start, found.end(), found[1].lower())
+            floor = found.end()
+
+
+def line_start(text: str, at: int, floor: int = 0) -> int | None:
+    """Where the line of `at` begins, if only blanks and at most one `#` stand before it; blank lines count in.
+
+    floor: where what is looked at begins; it is taken for the beginning of a line.
+    """
+    blanks = _before_blanks(text, at, floor)
+    if blanks > floor and text[blanks - 1] == "#":
+        earlier = _before_blanks(text, blanks - 1, floor)
+        start = _first_line(text, earlier, blanks - 1, floor)
+        if start is not None:
+            return start
+    return _first_line(text, blanks, at, floor)
+
+
+def _before_blanks(text: str, at: int, floor: int) -> int:
+    while at > floor and text[at - 1].isspace():
+        at -= 1
+    return at
+
+
+def _first_line(text: str, blanks: int, at: int, floor: int) -> int | None:
+    """The first line that begins within the blanks that end at `at`."""
+    if blanks == floor:
+        return floor
+    return text.find("\n", blanks, at) + 1 or None
 
 
 def _message(role: str, body: str, lines: Mapping[str, Picture], detail: str) -> Message:

@@ -1,6 +1,6 @@
 """Images in flows: bytes that know their type, read from the forms that prompt flow's files have for them.
 
-Nothing is fetched here: an image that is a URL stays one, and the model's provider fetches it.
+Nothing is fetched here: an image that is a URL has no bytes before `fetch` has got them. A model is sent the URL.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -35,6 +35,8 @@ _SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("image/x-icon", 0, b"\x00\x00\x01\x00"),
     ("image/avif", 4, b"ftypavif"),
     ("image/heic", 4, b"ftypheic"),
+    ("image/heic", 4, b"ftypheix"),
+    ("image/heif", 4, b"ftypmif1"),
 )
 _HINT = (
     'Write {"data:image/png;path": "file.png"}, {"data:image/png;url": "https://…"} '
@@ -175,6 +177,30 @@ def without_images(
     return {f"data:{value.mime_type};base64": value.to_base64()}
 
 
+def unfetched(value: Any) -> Iterator[Image]:
+    """The images in a value, at any depth, of which only the address is known."""
+    if isinstance(value, Image):
+        if not value and value.source_url:
+            yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from unfetched(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from unfetched(each)
+
+
+def with_bytes(value: Any, got: Mapping[str, Image]) -> Any:
+    """The value with each image of `unfetched` as what was got. got: by address."""
+    if isinstance(value, Image):
+        return value if value else got.get(value.url, value)
+    if isinstance(value, dict):
+        return {key: with_bytes(each, got) for key, each in value.items()}
+    if isinstance(value, list):
+        return [with_bytes(each, got) for each in value]
+    return value
+
+
 def _from_mapping(value: Mapping[str, Any], folder: Path) -> Image | None:
     if _is_vision(value):
         if value["type"] == "image_file":
@@ -189,18 +215,38 @@ def _from_mapping(value: Mapping[str, Any], folder: Path) -> Image | None:
     if found["form"] == "path":
         return _from_path(str(told), folder, mime_type)
     if found["form"] == "url":
-        return Image(b"", mime_type, str(told))
+        return _from_url(str(told), mime_type)
     return Image(_decoded(str(told)), mime_type)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text for an image is a URL, be it a data URL; all others are paths."""
+    return _DATA_URL.fullmatch(text) is not None or _is_url(text)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return "://" in text[:16] and bool(urlsplit(text).netloc)
+    except ValueError:  # brackets without an IPv6 address in them
+        return False
 
 
 def _from_text(text: str, folder: Path) -> Image:
     found = _DATA_URL.fullmatch(text)
     if found is not None:
         return Image(_decoded(found["data"]), found["type"])
-    parts = urlsplit(text) if "://" in text[:16] else None
-    if parts is not None and parts.netloc:
-        return Image(b"", None, text)
+    if _is_url(text):
+        return _from_url(text, None)
     return _from_path(text, folder, None)
+
+
+def _from_url(url: str, mime_type: str | None) -> Image:
+    inline = _DATA_URL.fullmatch(url)
+    if inline is not None:
+        return Image(_decoded(inline["data"]), mime_type)
+    if not url.lower().startswith(("http://", "https://")):
+        raise FlowInputError("An image has an address that is neither http nor https.", hint=_HINT)
+    return Image(b"", mime_type, url)
 
 
 def _from_path(path: str, folder: Path, mime_type: str | None) -> Image:

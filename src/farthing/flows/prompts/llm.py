@@ -12,6 +12,7 @@ from farthing.flows.engine.plan import Body
 from farthing.flows.graph import Node
 from farthing.flows.models import Models, Spent
 from farthing.flows.prompts.chat import parse_chat, pictures_in
+from farthing.flows.prompts.guard import Guard, PromptText, unguard
 from farthing.flows.prompts.requests import (
     Api,
     Vendor,
@@ -19,16 +20,9 @@ from farthing.flows.prompts.requests import (
     completion_body,
     parameter_names,
 )
-from farthing.flows.prompts.templates import (
-    Guard,
-    PromptText,
-    chat_lists,
-    render,
-    unguard,
-    with_pictures_apart,
-)
+from farthing.flows.prompts.templates import chat_lists, render, with_pictures_apart
 
-#: Makes a text that nobody can guess; see `prompts.Guard`.
+#: Makes a text that nobody can guess; see `guard.Guard`.
 NewToken = Callable[[], str]
 
 
@@ -96,8 +90,9 @@ class Llm:
         template, is_text = self._template, False
         if isinstance(rest.get("prompt"), str):
             # The tool's own parameter of that name: a prompt that is handed in takes the template's place.
-            # What a prompt node has rendered is text; a user's braces in it must not be read again.
-            is_text = isinstance(rest["prompt"], PromptText)
+            # What a prompt node has rendered is text; a user's braces in it must not be read again. Nor may a
+            # user's own prompt put roles together that the guard has not seen.
+            is_text = isinstance(rest["prompt"], PromptText) or (is_chat and "prompt" in exposed)
             template = guard.guarded({"prompt": rest["prompt"]}, exposed)["prompt"]
             rest = {name: value for name, value in rest.items() if name != "prompt"}
         if is_chat and self._vendor == "AzureOpenAI":

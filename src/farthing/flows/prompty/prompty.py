@@ -14,14 +14,9 @@ from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, Unk
 from farthing.flows.engine import ambient
 from farthing.flows.engine.ambient import Ambient
 from farthing.flows.prompts.chat import parse_chat, pictures_in
+from farthing.flows.prompts.guard import Guard, new_token, unguard
 from farthing.flows.prompts.requests import Api, prompty_body
-from farthing.flows.prompts.templates import (
-    Guard,
-    PromptError,
-    render,
-    unguard,
-    with_pictures_apart,
-)
+from farthing.flows.prompts.templates import PromptError, render, with_pictures_apart
 from farthing.flows.prompty.answers import Answer, result_of, text_result, wants_json
 from farthing.flows.prompty.file import Dialect, PromptyFile
 from farthing.flows.prompty.format import load
@@ -130,7 +125,7 @@ class Prompty:
         template = with_pictures_apart(self.file.template)
         if self.file.api == "completion":
             return render(template, values)
-        guard = Guard(lambda: ambient.clock().token_bytes(16).hex())
+        guard = Guard(lambda: new_token(ambient.clock()))
         text = render(template, guard.guarded(values, values))
         messages: list[dict[str, Any]] = unguard(
             parse_chat(text, list(pictures_in(values))), guard.tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -31,6 +32,9 @@ _log = logging.getLogger("farthing.flows")
 #: Selects the outputs of an answer: a JSON list of names.
 INCLUDED_FIELDS = "PROMPTFLOW_RESPONSE_INCLUDED_FIELDS"
 SAMPLES = "samples.json"
+#: Lists and objects within each other in a body. Far more are sent by nobody but to exhaust the stack.
+MAX_DEPTH = 100
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 #: The output that holds what a flow returned that is no dict.
 _BARE = "output"
 
@@ -92,6 +96,8 @@ class ServedFlow:
         if not declared:
             return {}
         try:
+            if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+                _refuse_depth(body)
             given = json.loads(body)
         except ValueError:
             if len(declared) > 1:
@@ -112,8 +118,11 @@ class ServedFlow:
 
         Inputs that would make the flow read a file are refused: whoever asks is not on this machine.
         """
+        refuse_files(self.flow.inputs, inputs)
         taken = take_inputs(self.flow.inputs, inputs)
-        refuse_files(self.flow.inputs, taken)
+        # The flow's own defaults may be files of its folder.
+        given = {name: value for name, value in taken.items() if name in inputs}
+        refuse_files(self.flow.inputs, given)
         result = await self._runnable.run(inputs)
         answer = None
         try:
@@ -209,6 +218,18 @@ def _sample(file: Path) -> object:
         _log.warning("%s is left out: it is no list with a sample.", file)
         return {}
     return samples[0]
+
+
+def _refuse_depth(body: bytes) -> None:
+    """Raises FlowInputError for JSON that is too deep. Its brackets are counted: its reader would recurse."""
+    depth = 0
+    for bracket in re.findall(rb"[\[\]{}]", _STRINGS.sub(b"", body)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise FlowInputError(
+                f"The body has lists or objects more than {MAX_DEPTH} deep.",
+                hint="Send values that are flatter.",
+            )
 
 
 def _text(body: bytes) -> str:

@@ -6,7 +6,6 @@ gateway who answers it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
@@ -20,7 +19,8 @@ from farthing.flows.connections.types import (
     ServerlessConnection,
 )
 from farthing.flows.engine import ambient
-from farthing.flows.prompts.chat import ROLE_LINE, ROLES, Message, parse_chat, pictures_in
+from farthing.flows.prompts.chat import ROLES, Message, parse_chat, pictures_in
+from farthing.flows.prompts.guard import Guard, new_token, unguard
 from farthing.flows.prompts.requests import (
     Api,
     RequestFormatError,
@@ -29,13 +29,7 @@ from farthing.flows.prompts.requests import (
     completion_body,
     parameter_names,
 )
-from farthing.flows.prompts.templates import (
-    Guard,
-    chat_lists,
-    render,
-    unguard,
-    with_pictures_apart,
-)
+from farthing.flows.prompts.templates import chat_lists, render, with_pictures_apart
 from farthing.flows.tools.errors import InvalidConnectionType
 
 
@@ -245,10 +239,10 @@ def _chat(body: dict[str, Any], *, wants_message: bool = False) -> Any:
 
 
 def guarded(
-    values: Mapping[str, Any], roles: re.Pattern[str] = ROLE_LINE
+    values: Mapping[str, Any], *, is_anywhere: bool = False
 ) -> tuple[Guard, dict[str, Any]]:
     """The values to render, those that come from the flow's inputs unable to begin a message; see `Guard`."""
-    guard = Guard(lambda: ambient.clock().token_bytes(16).hex(), roles)
+    guard = Guard(lambda: new_token(ambient.clock()), is_anywhere=is_anywhere)
     rest = {name: value for name, value in values.items() if name != EXPOSED}
     return guard, guard.guarded(rest, values.get(EXPOSED) or ())
 

@@ -20,7 +20,8 @@ from farthing.flows.code.marks import PromptTemplate
 from farthing.flows.code.tool import NamesConnections, node
 from farthing.flows.connections.connections import Connections
 from farthing.flows.connections.types import CustomConnection
-from farthing.flows.prompts.templates import render, unguard
+from farthing.flows.prompts.guard import unguard
+from farthing.flows.prompts.templates import render
 from farthing.flows.shim.model_tools import ask, guarded
 from farthing.flows.tools.errors import (
     OpenModelLLMKeyValidationError,
@@ -39,7 +40,7 @@ SERVICE = Service(
 )
 #: The roles of Llama's chats. They need not begin a line, as those of other chats must; the guard looks for
 #: the same.
-_ROLE = re.compile(r"\n*(system|user|assistant)\s*:\s*\n", re.IGNORECASE)
+_ROLE = re.compile(r"(system|user|assistant)\s*+:\s*\n", re.IGNORECASE)
 _ROLES = ("system", "user", "assistant")
 _SERVERLESS = ("serverless.ml.azure.com", "inference.ai.azure.com")
 #: What a custom connection to a model has.
@@ -101,7 +102,7 @@ class OpenModelLLM(NamesConnections):
         chosen = (deployment_name or "").strip()
         deployment = None if chosen in ("", _DEFAULT) else chosen
         endpoint = _given(values) or self._found(endpoint_name)
-        guard, shown = guarded(values, _ROLE)
+        guard, shown = guarded(values, is_anywhere=True)
         text = render(prompt, shown)
         parameters = {
             **(model_kwargs or {}),

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -31,6 +31,9 @@ from farthing.flows.runnable import Runnable
 from farthing.flows.variants.choices import variant_text
 from farthing.flows.variants.matrix import Cell, Matrix
 from farthing.flows.variants.sharing import Metered, Sharing
+
+if TYPE_CHECKING:
+    from farthing.flows.prompts.fetch import ImageFetcher
 
 #: What must be as it was when a comparison goes on; otherwise its cells would not be comparable.
 _SAME = {
@@ -105,6 +108,7 @@ class Comparer:
         *,
         in_flight: int = IN_FLIGHT,
         line_timeout_s: float = LINE_TIMEOUT_S,
+        images: ImageFetcher | None = None,
         watch: Watch | None = None,
     ) -> None:
         self._runs = runs
@@ -113,6 +117,7 @@ class Comparer:
         self._clock = clock
         self._in_flight = in_flight
         self._line_timeout_s = line_timeout_s
+        self._images = images
         self._watch = watch or Watch()
 
     async def kept(self, comparison: Comparison) -> dict[str, Run]:
@@ -195,6 +200,7 @@ class Comparer:
             clock=self._clock,
             environment=comparison.environment,
             line_timeout_s=self._line_timeout_s,
+            images=self._images,
             around=None if sharing is None else sharing.around(flow, cell),
         )
 
@@ -234,6 +240,7 @@ class Comparer:
             connections=self._connections,
             clock=self._clock,
             line_timeout_s=self._line_timeout_s,
+            images=self._images,
         )
         try:
             await asyncio.to_thread(_check_mapping, comparison, comparison.evaluation, flow.flow)

@@ -26,7 +26,7 @@ from farthing.flows.dag.flow import Around
 from farthing.flows.engine.plan import Body, LineResult
 from farthing.flows.graph import Flow, Node
 from farthing.flows.models import Models, Spent
-from farthing.flows.prompts.templates import PromptText
+from farthing.flows.prompts.guard import PromptText
 from farthing.flows.runnable import Runnable
 from farthing.flows.variants.matrix import Cell, Matrix, lineages
 
@@ -257,10 +257,10 @@ def _told_apart(value: Any) -> Any:
     if kind is frozenset:
         return ["\0set", *sorted(map(str, value))]
     if isinstance(value, PromptText):
-        # Its tokens are drawn anew each time.
+        # Its marks are drawn anew each time.
         guarded = value.guarded
-        for token, role in value.tokens.items():
-            guarded = guarded.replace(token, f"\0{role}\0")
+        for mark in value.tokens:
+            guarded = guarded.replace(mark, "\0")
         return ["\0prompt", guarded]
     if isinstance(value, types.GeneratorType):
         raise TypeError("a generator")
