@@ -15,7 +15,7 @@ from farthing.core.errors import FlowError
 from farthing.flows.prompts.chat import ROLE_LINE
 
 #: `![image]({{name}})` moves the image to a line of its own, where the reader of chats finds it.
-_PICTURE = re.compile(r"!\[\s*image\s*\]\(\{\{(\s*[^\s{}]+\s*)\}\}\)")
+IMAGE_PLACE = re.compile(r"!\[\s*image\s*\]\(\{\{(\s*[^\s{}]+\s*)\}\}\)")
 #: Loops beyond this many steps are a mistake, or an attack by a template that came from outside.
 MAX_RANGE = 100_000
 #: Characters of a rendered prompt; the longest contexts take some four million.
@@ -99,7 +99,7 @@ def render(template: str, values: Mapping[str, Any], *, keeps_lines: bool = Fals
 
 def with_pictures_apart(template: str) -> str:
     """The template with each image on a line of its own."""
-    return _PICTURE.sub(lambda found: f"\n{{{{{found[1]}}}}}\n", template)
+    return IMAGE_PLACE.sub(lambda found: f"\n{{{{{found[1]}}}}}\n", template)
 
 
 class Guard:

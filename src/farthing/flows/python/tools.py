@@ -71,7 +71,7 @@ class _Bound:
     def __init__(self, method: str, kind: type) -> None:
         self._method = method
         self._kind = kind
-        self._constructor = signature_of(kind.__init__)  # type: ignore[misc]  # of this very class
+        self._constructor = signature_of(kind)
         self._lock = threading.Lock()
         self._object: Any = None
 
