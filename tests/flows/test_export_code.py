@@ -38,6 +38,10 @@ CODE = {
     "@tool\n@trace\n@functools.lru_cache(maxsize=4)\ndef work(x):\n    return x + '!'\n",
     "with settings": "from promptflow.core import tool\nfrom promptflow._core.tool import InputSetting\n\n\n"
     "@tool(\n    name='w',\n    input_settings={'x': InputSetting()},\n)\ndef work(x):\n    return x\n",
+    "importing as it runs": TOOL
+    + "def work(x):\n    from promptflow.core import log_metric  # now\n\n    log_metric('m', 1)\n    return x\n",
+    "importing more as it runs": TOOL
+    + "def work(x):\n    from promptflow.tools.common import render_jinja_template as r\n\n    return r(x)\n",
     "raising": TOOL + "def work(x):\n    raise ZeroDivisionError\n",
     "at import": "import os\n\nos.environ['FLOW_TEST_AT_IMPORT'] = '1'\n\n\n"
     + TOOL

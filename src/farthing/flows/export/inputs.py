@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from farthing.flows.export.layout import Expression, Group, Item, lines, text
 from farthing.flows.export.names import identifier
 from farthing.flows.export.parts import Parts
+from farthing.flows.export.sources import OURS
 from farthing.flows.graph import Input, wrong
 from farthing.flows.prompts.images import MessageFormat
-from farthing.flows.values import TYPES
 
 _HINTS = {"int": "int", "double": "float", "bool": "bool", "string": "str"}
 
@@ -79,11 +79,8 @@ class Inputs:
     def _hint(self, each: Input) -> str:
         if each.kind in _HINTS:
             return _HINTS[each.kind]
-        if each.kind.endswith("Connection") and each.kind not in TYPES:
-            from farthing.flows import __all__ as parts
-
-            if each.kind in parts:
-                return self._parts.use("farthing.flows", each.kind)
+        if each.kind.endswith("Connection") and each.kind in OURS:
+            return self._parts.use("farthing.flows", each.kind)
         anything = self._parts.use("typing", "Any")
         return {"list": f"list[{anything}]", "object": f"dict[str, {anything}]"}.get(
             each.kind, anything

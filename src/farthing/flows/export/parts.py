@@ -11,7 +11,7 @@ from farthing.flows.export.comments import Comments
 from farthing.flows.export.imports import Imports
 from farthing.flows.export.layout import Expression, block, literal, text
 from farthing.flows.export.names import Names
-from farthing.flows.export.sources import Code, Import, NotSelfContainedError
+from farthing.flows.export.sources import OURS, Code, Import, NotSelfContainedError
 from farthing.flows.graph import Flow, Node
 
 
@@ -114,8 +114,6 @@ def _relative(file: Path, home: Path) -> str:
 
 def _of_ours(each: Import) -> Import:
     """The import of a name of prompt flow's, from Farthing. Raises NotSelfContainedError: it has none."""
-    from farthing import flows
-
-    if each.name not in flows.__all__ or each.name in ("Prompt",):
+    if each.name not in OURS:
         raise NotSelfContainedError(f"it uses '{each.name}' of {each.module}")
     return Import("farthing.flows", each.name, each.alias)

@@ -15,10 +15,14 @@ from pathlib import Path
 
 import msgspec
 
+from farthing import flows
 from farthing.flows.shim import NAME as PROMPTFLOW
 
 #: What these give depends on the module that the code stands in.
 _OF_THE_MODULE = frozenset({"__file__", "__spec__", "eval", "exec", "globals", "locals", "vars"})
+#: Names of prompt flow that are the same things here; see `farthing.flows`.
+OURS = frozenset(flows.__all__) - {"Prompt"}
+_FROM_PROMPTFLOW = re.compile(r"\bfrom\s+promptflow[\w.]*")
 #: Names of prompt flow that mark a function as a node; `@farthing.node` stands in their place.
 _MARKS = frozenset({"tool", "node"})
 
@@ -244,10 +248,26 @@ class _Reader:
                 if isinstance(each, ast.Import)
                 else [each.module or ""]
             )
+            if self._is_of_ours(each):
+                self._rewrite(each)
+                continue
             for module in modules:
                 is_relative = isinstance(each, ast.ImportFrom) and each.level
                 if is_relative or module.partition(".")[0] == PROMPTFLOW or self._is_local(module):
                     raise NotSelfContainedError(f"a function of it imports '{module}'", each.lineno)
+
+    def _is_of_ours(self, statement: ast.Import | ast.ImportFrom) -> bool:
+        """Whether a function imports nothing but names of prompt flow that are Farthing's too, on one line."""
+        return (
+            isinstance(statement, ast.ImportFrom)
+            and (statement.module or "").partition(".")[0] == PROMPTFLOW
+            and statement.lineno == statement.end_lineno
+            and {each.name for each in statement.names} <= OURS
+        )
+
+    def _rewrite(self, statement: ast.stmt) -> None:
+        line = self._lines[statement.lineno - 1]
+        self._lines[statement.lineno - 1] = _FROM_PROMPTFLOW.sub("from farthing.flows", line)
 
     def _is_local(self, module: str) -> bool:
         top = module.partition(".")[0]
