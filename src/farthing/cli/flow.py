@@ -351,6 +351,25 @@ def variants(path: Path, **told: Any) -> None:
     sys.exit(0 if compare_or_show(asked_of(path, **told)) else 1)
 
 
+@flow.command("export")
+@click.argument("path", type=_PATH, default=".")
+@click.option("--to", type=click.Choice(("python",)), required=True, help="What to write it as.")
+@click.option("--output", type=_PATH, help="The file. Default: the flow's name in this folder.")
+@click.option("--variant", metavar="'${node.variant}'", help="Write this variant of a node.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@json_option
+def export(path: Path, as_json: bool, **told: Any) -> None:
+    """Write the flow at PATH (this folder) as one readable Python module that is the same flow.
+
+    \b
+    farthing flow export my-flow --to python --output mine.py
+    farthing flow test mine.py --inputs question="What is a farthing?"
+    """
+    from farthing.cli.flow_export import export_flow
+
+    export_flow(path, as_json=as_json, **told)
+
+
 @flow.command("serve", cls=SpacedCommand)
 @click.argument("path", type=_PATH, default=".")
 @click.option("--port", type=int, default=8080, show_default=True)

@@ -1,4 +1,4 @@
-"""Opens a flow of any kind: a DAG, a flex flow, a prompty; a folder or a file."""
+"""Opens a flow of any kind: a DAG, a flex flow, a prompty, a function; a folder or a file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from farthing.flows.connections.connections import Connections
     from farthing.flows.prompts.fetch import ImageFetcher
     from farthing.flows.prompty.prompty import Prompty
+    from farthing.flows.python.flow import PythonFlow
 
-Kind = Literal["dag", "flex", "prompty"]
+Kind = Literal["dag", "flex", "prompty", "python"]
 #: Files that make a folder a flow.
 _FILES: dict[str, Kind] = {
     dag.FILE: "dag",
@@ -32,7 +33,8 @@ _FILES: dict[str, Kind] = {
     "flow.flex.yml": "flex",
 }
 _ENTRY = re.compile(rb"^[\"']?entry[\"']?[ \t]*:", re.MULTILINE)
-_CONNECTION_VALUE = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
+#: The value of an environment variable that is a field of a connection.
+CONNECTION_VALUE = re.compile(r"\$\{([^.{}]+)\.([^.{}]+)\}")
 
 
 def open_flow(
@@ -70,8 +72,7 @@ def open_flow(
             raise _no_variants("A function or a prompty object")
         set_environment(told, connections)
         return _open_object(path, connections, init, given)
-    file = Path(path)
-    kind, file = find_flow(file)
+    kind, file = find_flow(Path(path))
     if kind == "dag":
         if init:
             raise FlowInputError(
@@ -82,6 +83,9 @@ def open_flow(
         return _open_dag(flow, connections, told, {**given, "images": images})
     if variant:
         raise _no_variants(str(file))
+    if kind == "python":
+        set_environment(told, connections)
+        return _open_object(_function(file, connections), connections, init, given)
     declared = {} if kind == "prompty" else flexfile.load(file).environment
     set_environment({**declared, **told}, connections, file)
     return _open_object(file, connections, init, given)
@@ -96,7 +100,12 @@ def varied(flow: Flow, variant: str | None) -> Flow:
 
 
 def find_flow(path: Path) -> tuple[Kind, Path]:
-    """Which kind of flow is at a path, and its file. Raises FlowFormatError for anything else."""
+    """Which kind of flow is at a path, and its file. Raises FlowFormatError for anything else.
+
+    Of one written in Python the path may say which is meant: `flows.py:answer`; it comes back as it is.
+    """
+    if _python_file(path).is_file():
+        return "python", path
     if path.is_file():
         if path.suffix == SUFFIX:
             return "prompty", path
@@ -104,7 +113,8 @@ def find_flow(path: Path) -> tuple[Kind, Path]:
             return ("flex" if is_flex(path) else "dag"), path
         raise FlowFormatError(
             "This is no flow.",
-            hint="A flow is a flow.dag.yaml, a flow.flex.yaml, a .prompty file, or a folder with one of them.",
+            hint="A flow is a flow.dag.yaml, a flow.flex.yaml, a .prompty file, a folder with one of them, "
+            "or a .py file with @farthing.flow in it.",
             path=str(path),
         )
     if not path.is_dir():
@@ -142,6 +152,41 @@ def is_flex(file: Path) -> bool:
         return False  # who reads it tells
 
 
+def _python_file(path: Path) -> Path:
+    """The file of `flows.py:answer` and of `flows.py`; of another path nothing that exists."""
+    file, colon, _ = str(path).rpartition(":")
+    file = file if colon and file.endswith(".py") else str(path)
+    return Path(file) if file.endswith(".py") else Path()
+
+
+def _function(path: Path, connections: Connections) -> PythonFlow[..., Any]:
+    """The flow of a Python file: the one that is named, else its only one. Raises FlowFormatError."""
+    from farthing.flows.code.source import load_module
+    from farthing.flows.python.connection import known
+    from farthing.flows.python.flow import PythonFlow
+
+    file = _python_file(path)
+    with known(connections):  # its code may look for one while it is imported
+        module = load_module(file.parent, file.name)
+    flows = {name: each for name, each in vars(module).items() if isinstance(each, PythonFlow)}
+    wanted = "" if path == file else str(path).rpartition(":")[2]
+    if wanted in flows:
+        return flows[wanted]
+    if not wanted and len(flows) == 1:
+        return next(iter(flows.values()))
+    if wanted:
+        message = f"It has no flow '{wanted}'."
+        hint = did_you_mean(wanted, list(flows)) or f"Its flows: {', '.join(flows) or 'none'}."
+    else:
+        message = f"It has {len(flows) or 'no'} flows{': ' if flows else ''}{', '.join(flows)}."
+        hint = (
+            f"Name one of them: {file}:{next(iter(flows))}."
+            if flows
+            else "Write @farthing.flow above an asynchronous function."
+        )
+    raise FlowFormatError(message, hint=hint, path=str(file))
+
+
 def set_environment(
     environment: Mapping[str, str], connections: Connections, file: Path | None = None
 ) -> None:
@@ -158,7 +203,7 @@ def environment_of(
     """
     made = {}
     for name, value in environment.items():
-        found = _CONNECTION_VALUE.fullmatch(value)
+        found = CONNECTION_VALUE.fullmatch(value)
         if found is None:
             made[name] = value
             continue
@@ -213,7 +258,7 @@ def _open_object(
     from farthing.flows.python.flow import OpenPythonFlow
 
     threads = {"threads": given["threads"]} if "threads" in given else {}
-    return OpenPythonFlow(flow, given["clock"], **threads)
+    return OpenPythonFlow(flow, given["clock"], connections=connections, **threads)
 
 
 def _is_prompty(source: Path | Callable[..., Any]) -> TypeGuard[Path | Prompty]:

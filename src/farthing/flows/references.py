@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
-from farthing.core.errors import FlowFormatError
+from farthing.core.errors import FlowFormatError, NodeFailedError
 
 #: What follows the prefix of a flow input is its name, dots and all.
 _INPUT = re.compile(r"\$\{(?:inputs|flow)\.(?P<name>.+)\}", re.DOTALL)
@@ -82,6 +83,21 @@ def resolve(value: object, path: tuple[Step, ...]) -> object:
     for step in path:
         value = _step(value, step)
     return value
+
+
+def pick(value: Any, *steps: Step) -> Any:
+    """The part of a value that the steps lead to, each as in a reference. Raises NodeFailedError.
+
+    `pick(answer, "items", 0)` is what `${answer.output.items[0]}` is.
+    """
+    try:
+        return resolve(value, steps)
+    except PathError as error:
+        raise NodeFailedError(
+            f"A {error.kind} has no {error.step!r}.",
+            hint="Look at what the node that returned it gives.",
+            cause="PathError",
+        ) from None
 
 
 def _step(value: object, step: Step) -> object:

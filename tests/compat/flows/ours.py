@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +46,20 @@ class Ours:
 
     async def results(self) -> dict[str, Any]:
         """By what was asked: outputs, metrics, error and requests."""
+        async with self.running():
+            made = {"single": await self.single(None), "batch": await self._batch()}
+            for node, variant in self.case.variants:
+                made[f"{node}.{variant}"] = await self.single(f"${{{node}.{variant}}}")
+        return made
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The environment, the folder and the models of the case, for the block."""
         os.environ.update(cases.values_of(cases.ENVIRONMENT, self.endpoint.url))
         os.chdir(self.case.file.parent)
         async with RemoteModels(self.endpoint.url, None) as models:
             self.models = models
-            made = {"single": await self._single(None), "batch": await self._batch()}
-            for node, variant in self.case.variants:
-                made[f"{node}.{variant}"] = await self._single(f"${{{node}.{variant}}}")
-        return made
+            yield
 
     def findings(self) -> list[str]:
         """What a check says of the flow, notes left out."""
@@ -69,7 +77,8 @@ class Ours:
             init=self.case.init or None,
         )
 
-    async def _single(self, variant: str | None) -> dict[str, Any]:
+    async def single(self, variant: str | None) -> dict[str, Any]:
+        """One line, and what is behind it."""
         self.endpoint.asked.clear()
         try:
             flow = self._open(variant)

@@ -21,7 +21,7 @@ from farthing.flows.graph import Flow, Node, Port, wrong
 from farthing.flows.references import InputReference
 
 
-class _Tool(msgspec.Struct, frozen=True, kw_only=True):
+class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool as it was found. provider: the class whose method it is; inputs: what its package tells of them."""
 
     function: Callable[..., Any]
@@ -35,19 +35,19 @@ def python_body(flow: Flow, node: Node, connections: Connections) -> Body:
     Raises FlowFormatError: no such function or tool, an input that it does not take or lacks, a literal of
     the wrong type; ConnectionMissingError.
     """
-    tool = _tool(flow, node)
+    tool = tool_of(flow, node)
     signature = signature_of(tool.function, tool.inputs)
     literals = Literals(flow, node, connections)
     function, ports = tool.function, node.inputs
     if tool.provider is not None:
         function, ports = _bound(tool, node, literals)
-    prompt = _prompt_parameter(node, signature)
-    _check(node, ports, signature, prompt)
+    prompt = prompt_parameter(node, signature)
+    check_ports(node, ports, signature, prompt)
     fixed = literals.fixed(ports, signature)
     if prompt is not None:
         fixed[prompt] = PromptTemplate(template_of(flow, node))
-    exposed = [p.name for p in node.inputs if isinstance(p.reference, InputReference)]
-    if node.kind == "custom_llm" and signature.accepts_more and exposed:
+    exposed = exposed_to(node, signature)
+    if exposed:
         fixed[EXPOSED] = exposed
     taken = {port.name for port in ports}
     dropped = tuple(
@@ -59,6 +59,13 @@ def python_body(flow: Flow, node: Node, connections: Connections) -> Body:
     return Body(
         call=_call(function, fixed, dropped), is_async=is_async(function), defaults=defaults
     )
+
+
+def exposed_to(node: Node, signature: Signature) -> list[str]:
+    """The inputs that a custom LLM tool is told, as `EXPOSED`, to come from outside."""
+    if node.kind != "custom_llm" or not signature.accepts_more:
+        return []
+    return [port.name for port in node.inputs if isinstance(port.reference, InputReference)]
 
 
 def _call(
@@ -77,14 +84,15 @@ def _call(
     return call
 
 
-def _tool(flow: Flow, node: Node) -> _Tool:
+def tool_of(flow: Flow, node: Node) -> Tool:
+    """The tool of a node, its file or package imported. Raises FlowFormatError."""
     if node.source.kind == "code":
         try:
             function = _loaded(flow, node)
         except FlowFormatError as error:
             error.node = error.node or node.name
             raise
-        return _Tool(function=function, provider=provider_of(function))
+        return Tool(function=function, provider=provider_of(function))
     try:
         with on_path(flow.folder):  # a package's tool may import a file of the flow
             found = package_tool(node.source.tool or "")
@@ -96,7 +104,7 @@ def _tool(flow: Flow, node: Node) -> _Tool:
             field="source.tool",
             span=node.span,
         ) from error
-    return _Tool(function=found.function, provider=found.provider, inputs=found.inputs)
+    return Tool(function=found.function, provider=found.provider, inputs=found.inputs)
 
 
 def _loaded(flow: Flow, node: Node) -> Callable[..., Any]:
@@ -110,21 +118,11 @@ def _loaded(flow: Flow, node: Node) -> Callable[..., Any]:
 
 
 def _bound(
-    tool: _Tool, node: Node, literals: Literals
+    tool: Tool, node: Node, literals: Literals
 ) -> tuple[Callable[..., Any], tuple[Port, ...]]:
     """The method of an instance, and the inputs that are left when the constructor has had its own."""
     assert tool.provider is not None  # the caller has looked
-    constructor = signature_of(tool.provider, tool.inputs)
-    own = tuple(port for port in node.inputs if port.name in constructor.parameters)
-    for port in own:
-        if port.reference is not None:
-            raise _wrong(
-                node,
-                port,
-                f"goes to the constructor of {tool.provider.__name__}, and is not known before a line runs.",
-                "Write a literal.",
-            )
-    _check(node, own, constructor, None)
+    constructor, own = constructor_of(tool.provider, tool, node)
     try:
         instance = tool.provider(**literals.fixed(own, constructor))
     except FlowError:
@@ -143,7 +141,28 @@ def _bound(
     return getattr(instance, tool.function.__name__), rest
 
 
-def _check(node: Node, ports: tuple[Port, ...], signature: Signature, prompt: str | None) -> None:
+def constructor_of(provider: type, tool: Tool, node: Node) -> tuple[Signature, tuple[Port, ...]]:
+    """What the class of a tool is made with: all that it takes, and what the node gives it.
+
+    Raises FlowFormatError: a reference, which nobody knows before a line runs; and as `check_ports`.
+    """
+    constructor = signature_of(provider, tool.inputs)
+    own = tuple(port for port in node.inputs if port.name in constructor.parameters)
+    for port in own:
+        if port.reference is not None:
+            raise _wrong(
+                node,
+                port,
+                f"goes to the constructor of {provider.__name__}, and is not known before a line runs.",
+                "Write a literal.",
+            )
+    check_ports(node, own, constructor, None)
+    return constructor, own
+
+
+def check_ports(
+    node: Node, ports: tuple[Port, ...], signature: Signature, prompt: str | None
+) -> None:
     """Each input is taken by the tool, and what it needs is there. Raises FlowFormatError."""
     parameters = signature.parameters
     given = {port.name for port in ports if not is_left_out(port, signature)}
@@ -176,7 +195,7 @@ def _check(node: Node, ports: tuple[Port, ...], signature: Signature, prompt: st
         )
 
 
-def _prompt_parameter(node: Node, signature: Signature) -> str | None:
+def prompt_parameter(node: Node, signature: Signature) -> str | None:
     """The parameter that gets the template: the one that is marked, else `prompt`."""
     if node.kind != "custom_llm" and node.source.kind != "package_with_prompt":
         return None

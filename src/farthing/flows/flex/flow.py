@@ -21,12 +21,14 @@ import msgspec
 
 from farthing.base.clock import Clock
 from farthing.core.errors import FarthingError, FlowError, FlowFormatError
+from farthing.flows.batch.metrics import collecting, log_metric
 from farthing.flows.code.source import on_path
 from farthing.flows.code.tool import accepts_more, parameters_of
 from farthing.flows.engine import ambient
 from farthing.flows.engine.ambient import Ambient
 from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS
 from farthing.flows.engine.line import failure, take_inputs
+from farthing.flows.engine.lines import Lines
 from farthing.flows.engine.plan import LineResult, Trace
 from farthing.flows.engine.threads import Outcome, Threads
 from farthing.flows.flex import format as flexfile
@@ -41,6 +43,8 @@ _log = logging.getLogger("farthing.flows")
 
 #: The method of a class that gets the results of all lines.
 AGGREGATE = "__aggregate__"
+#: Of a stand-in's function: the nodes that it looks at there.
+NEEDED = "__farthing_needed__"
 
 
 @runtime_checkable
@@ -55,7 +59,8 @@ class StandIn(Protocol):
 class FlexFlow:
     """See `runnable.Runnable`. is_streaming: a generator in a result stays one, asynchronous.
 
-    has_stand_in: its entry is a `StandIn`, so lines await nodes; see `python.flow.OpenPythonFlow`.
+    has_stand_in: its entry is a `StandIn`, so lines await nodes; see `python.flow.OpenPythonFlow`. needed:
+    the nodes whose values its end looks at.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class FlexFlow:
             self.has_stand_in = isinstance(entry, StandIn) and not inspect.isclass(entry)
             if isinstance(entry, StandIn) and self.has_stand_in:
                 entry = entry.flex_entry()
+            self.needed: tuple[str, ...] = getattr(entry, NEEDED, ())
             assert callable(entry)  # a path gave a file
             self._open(entry, dict(init or {}), connections)
         except BaseException:
@@ -125,19 +131,26 @@ class FlexFlow:
     async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
         """See `Runnable.aggregate`: the class's `__aggregate__` gets what each good line returned.
 
-        What goes wrong in it is a warning. values: what it returned, under its name.
+        What goes wrong in it is a warning, as in prompt flow; of a stand-in it is an error. values: what it
+        returned, under its name.
         """
         result = LineResult(inputs={})
         if self._aggregate is None:
             return result
-        returned = [self._returned(line) for line in lines if line.error is None]
+        good = [line for line in lines if line.error is None]
+        returned = Lines(map(self._returned, good), good)
         started_s = self._clock.now()
-        with ambient.line(self._models, self.spent, self._clock) as here:
+        with ambient.line(self._models, self.spent, self._clock) as here, collecting() as logged:
             outcome = await self._threads.run(here, self._aggregate, (returned,), {})
+        _log_metrics(result, logged)
         error = failure(AGGREGATE, outcome.error) if outcome.error is not None else None
-        if error is not None:
+        if error is not None and self.has_stand_in:
+            result.error = error
+        elif error is not None:
             result.warnings.append(f"There are no metrics: {error}")
             _log.warning("The aggregation of '%s' failed: %s", self.flow.name, error.code)
+        elif outcome.value is None and self.has_stand_in:
+            pass  # what it logged are the metrics
         elif not isinstance(outcome.value, dict):
             kind = type(outcome.value).__name__
             result.warnings.append(f"There are no metrics: {AGGREGATE} returned a {kind}, no dict.")
@@ -315,8 +328,6 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _log_metrics(result: LineResult, found: Mapping[str, Any]) -> None:
-    from farthing.flows.batch.metrics import log_metric
-
     for name, value in found.items():
         if isinstance(value, int | float):
             result.metrics[str(name)] = value

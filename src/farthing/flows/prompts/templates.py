@@ -14,7 +14,7 @@ from farthing.core.errors import FlowError
 from farthing.flows.prompts import sandbox
 
 #: `![image]({{name}})` moves the image to a line of its own, where the reader of chats finds it.
-_PICTURE = re.compile(r"!\[\s*image\s*\]\(\{\{(\s*[^\s{}]+\s*)\}\}\)")
+IMAGE_PLACE = re.compile(r"!\[\s*image\s*\]\(\{\{(\s*[^\s{}]+\s*)\}\}\)")
 
 
 class PromptError(FlowError):
@@ -73,7 +73,7 @@ def render(template: str, values: Mapping[str, Any], *, keeps_lines: bool = Fals
 
 def with_pictures_apart(template: str) -> str:
     """The template with each image on a line of its own."""
-    return _PICTURE.sub(lambda found: f"\n{{{{{found[1]}}}}}\n", template)
+    return IMAGE_PLACE.sub(lambda found: f"\n{{{{{found[1]}}}}}\n", template)
 
 
 @lru_cache(maxsize=512)

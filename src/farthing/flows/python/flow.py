@@ -28,20 +28,24 @@ from farthing.flows.batch.feed import rows_in_memory
 from farthing.flows.batch.mapping import DATA, ColumnMapping, numbered
 from farthing.flows.connections.connections import Connections
 from farthing.flows.engine.engine import LINE_TIMEOUT_S, THREADS
+from farthing.flows.engine.lines import Lines
 from farthing.flows.engine.plan import LineResult
 from farthing.flows.engine.workers import Workers
-from farthing.flows.flex.flow import AGGREGATE, FlexFlow
-from farthing.flows.graph import Flow
+from farthing.flows.flex.flow import AGGREGATE, NEEDED, FlexFlow
+from farthing.flows.graph import Flow, Node, Port
 from farthing.flows.isolation.settings import Isolation, isolation_of
 from farthing.flows.models import GatewayModels, Models, Spent
 from farthing.flows.python import line
+from farthing.flows.python.connection import known
 from farthing.flows.python.line import PythonLine
 from farthing.flows.python.waiting import wait
+from farthing.flows.references import NodeReference
 from farthing.flows.runnable import Runnable
 from farthing.gateway.python import background
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T2 = TypeVar("T2")
 
 _END = object()
 #: Lines of `.batch` that run at once, unless the caller says otherwise.
@@ -84,7 +88,8 @@ class PythonFlow(Generic[P, T]):
             )
         self.function = function
         self.name = name or str(getattr(function, "__name__", "flow"))
-        self._behind: Callable[[list[Any]], Mapping[str, float]] | None = None
+        self._behind: Callable[[Any], Any] | None = None
+        self._needed: tuple[str, ...] = ()
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **inputs: P.kwargs) -> Coroutine[Any, Any, T]:
@@ -125,12 +130,25 @@ class PythonFlow(Generic[P, T]):
         isolation = isolation_of(None if isolate is None else str(isolate))
         return wait(self._batch(_rows(data), column_mapping or {}, in_flight, isolation))
 
+    @overload
+    def aggregate(self, function: Callable[[Lines], T2], /) -> Callable[[Lines], T2]: ...
+    @overload
     def aggregate(
-        self, function: Callable[[list[Any]], Mapping[str, float]], /
-    ) -> Callable[[list[Any]], Mapping[str, float]]:
-        """`@answer.aggregate` above a function: it gets what all lines returned, and gives metrics by name."""
-        self._behind = function
-        return function
+        self, /, *, nodes: Iterable[str]
+    ) -> Callable[[Callable[[Lines], T2]], Callable[[Lines], T2]]: ...
+    def aggregate(
+        self, function: Callable[[Lines], Any] | None = None, /, *, nodes: Iterable[str] = ()
+    ) -> Any:
+        """`@answer.aggregate` above a function: it gets what all lines returned, and gives metrics by name.
+
+        The list that it gets knows more: `lines.inputs("question")`, and of the nodes that
+        `@answer.aggregate(nodes=["ask"])` names `lines.node("ask")`; a run that is kept keeps their values.
+        It may be asynchronous and await nodes. What `log_metric` is told in it counts too, so it need not
+        return anything. What it raises is the error of the run's end.
+        """
+        if function is None:
+            return functools.partial(self._aggregate, needed=tuple(nodes))
+        return self._aggregate(function, ())
 
     def open(
         self,
@@ -152,7 +170,7 @@ class PythonFlow(Generic[P, T]):
             line_timeout_s=line_timeout_s,
             is_streaming=is_streaming,
         )
-        return OpenPythonFlow(flex, clock, threads=threads)
+        return OpenPythonFlow(flex, clock, threads=threads, connections=connections)
 
     def flex_entry(self) -> Callable[..., Any]:
         """The function as a flex flow's entry, with what runs behind all lines."""
@@ -164,9 +182,14 @@ class PythonFlow(Generic[P, T]):
         entry.__name__ = self.name
         if self._behind is not None:
             setattr(entry, AGGREGATE, self._behind)
+            setattr(entry, NEEDED, self._needed)
         return entry
 
     # --- within ---
+
+    def _aggregate(self, function: Callable[[Lines], Any], needed: tuple[str, ...]) -> Any:
+        self._behind, self._needed = function, needed
+        return function
 
     def _by_name(self, args: tuple[Any, ...], inputs: Mapping[str, Any]) -> dict[str, Any]:
         if not args:
@@ -245,15 +268,24 @@ class PythonFlow(Generic[P, T]):
 class OpenPythonFlow:
     """See `runnable.Runnable`. Nodes have a pool of their own, so lines that wait for them never fill it."""
 
-    def __init__(self, flex: FlexFlow, clock: Clock, *, threads: int = THREADS) -> None:
+    def __init__(
+        self,
+        flex: FlexFlow,
+        clock: Clock,
+        *,
+        threads: int = THREADS,
+        connections: Connections | None = None,
+    ) -> None:
         self._flex = flex
         self._clock = clock
+        self._connections = connections
         self._workers = Workers(threads, name="farthing-node")
+        self._flow = msgspec.structs.replace(flex.flow, nodes=_graph(flex.needed))
 
     @property
     def flow(self) -> Flow:
-        """See `Runnable`."""
-        return self._flex.flow
+        """See `Runnable`. Of its nodes those that count behind all lines."""
+        return self._flow
 
     @property
     def spent(self) -> Spent:
@@ -268,7 +300,7 @@ class OpenPythonFlow:
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`. values and traces: of the flow and of each node that it awaited."""
         here = PythonLine(self._workers, self._clock)
-        with line.within(here):
+        with line.within(here), known(self._connections):
             result = await self._flex.run(inputs, number=number)
         result.values = {**here.values, **result.values}
         if result.error is not None:
@@ -277,8 +309,15 @@ class OpenPythonFlow:
         return result
 
     async def aggregate(self, lines: Sequence[LineResult]) -> LineResult:
-        """See `Runnable.aggregate`."""
-        return await self._flex.aggregate(lines)
+        """See `Runnable.aggregate`. Nodes that are awaited there are traced too."""
+        here = PythonLine(self._workers, self._clock)
+        with line.within(here), known(self._connections):
+            result = await self._flex.aggregate(lines)
+        result.values = {**here.values, **result.values}
+        if result.error is not None:
+            result.error = here.told(result.error)
+        result.traces = [*here.traces, *result.traces]
+        return result
 
     async def aclose(self) -> None:
         """See `Runnable.aclose`."""
@@ -301,6 +340,15 @@ def flow(function: Callable[..., Any] | None = None, /, *, name: str | None = No
     if function is None:
         return functools.partial(PythonFlow, name=name)
     return PythonFlow(function, name=name)
+
+
+def _graph(needed: tuple[str, ...]) -> tuple[Node, ...]:
+    """The nodes of that name, and one behind all lines that refers to them."""
+    if not needed:
+        return ()
+    ports = tuple(Port(name=name, reference=NodeReference(name)) for name in needed)
+    behind = Node(name=AGGREGATE, kind="python", inputs=ports, is_aggregation=True)
+    return (*(Node(name=name, kind="python") for name in needed), behind)
 
 
 async def _all_lines(
