@@ -448,7 +448,7 @@ _PROMPTIES = [
 
 _PLACES = [
     Slip("misspelled the folder", path="grpah", file="grpah", near="graph"),
-    Slip("named a file that is no flow", path="graph/prepare.py", file="graph/prepare.py", near="flow.dag.yaml"),
+    Slip("named a file that is no flow", path="graph/prepare.py", file="graph/prepare.py", near="@farthing.flow"),
     Slip("named a folder without a flow", {"a.txt": (("", "x"),)}, gone=(GRAPH,), file="graph",
          near="flow.dag.yaml"),
     Slip("gave a graph init values", init={"a": 1}, near="inputs", file=""),

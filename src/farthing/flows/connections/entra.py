@@ -21,6 +21,7 @@ from farthing.base.registry import Registry
 from farthing.core.errors import ConfigError, FarthingError, FlowError
 from farthing.core.private import Private
 
+_MAKING = threading.Lock()
 _INSTALL = "pip install 'farthing[azure]'"
 
 
@@ -60,17 +61,19 @@ class WithTokens:
 
         Blocks while one is fetched. Raises FlowError, which says what to set or install.
         """
-        if self._tokens is None:
-            # What fetches them is imported by those who need it: most flows have keys.
-            from farthing.providers.entra import scope_of
-
-            endpoint = self.configs.get("api_base") or self.configs.get("endpoint") or ""
-            scope = scope_of(str(endpoint), self.AUDIENCE)
-            who = self.name or type(self).__name__
-            self._tokens = Tokens(
-                who, scope, self.credential, environ=os.environ, clock=SystemClock()
-            )
+        with _MAKING:  # many threads may ask a new connection at once
+            if self._tokens is None:
+                self._tokens = self._made()
         return self._tokens.get()
+
+    def _made(self) -> Tokens:
+        # What fetches them is imported by those who need it: most flows have keys.
+        from farthing.providers.entra import scope_of
+
+        endpoint = self.configs.get("api_base") or self.configs.get("endpoint") or ""
+        scope = scope_of(str(endpoint), self.AUDIENCE)
+        who = self.name or type(self).__name__
+        return Tokens(who, scope, self.credential, environ=os.environ, clock=SystemClock())
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy fetches its own: locks are not copied, and tokens stay where they are.
