@@ -227,7 +227,7 @@ def test_a_run_is_gone_on_with(tmp_path: Path) -> None:
     write(tmp_path, data__csv="n\n1\n2\n")
     first = run("run", "f", "--data", "data.csv", "-n", "one")
     assert "--resume-from one" in first.stderr
-    write(tmp_path, mended="")
+    write(tmp_path / "f", mended="")
     again = run("run", "--resume-from", "one")
     assert "one: completed, 2 lines\n" in again.stdout
 
@@ -361,3 +361,27 @@ def test_an_address_without_a_gateway_is_named() -> None:
     run("new", "mine", "--model", "sim/small")
     with pytest.raises(FarthingError, match=r"127\.0\.0\.1:9 cannot be reached"):
         run("test", "mine", "--inputs", "question=a", "--url", "http://127.0.0.1:9")
+
+
+READS = """from pathlib import Path
+
+from promptflow.core import tool
+
+@tool
+def double(n: int) -> int:
+    return n * int(Path("notes/factor.txt").read_text())
+"""
+
+
+@pytest.mark.parametrize("more", [(), ("--isolate", "1")])
+def test_functions_find_their_files_from_the_flows_folder(
+    tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    write(tmp_path / "f", flow__dag__yaml=DAG, double__py=READS)
+    write(tmp_path / "f" / "notes", factor__txt="2")
+    write(tmp_path, lines__jsonl='{"n": 4}\n{"n": 5}\n')
+    assert run("test", "f", "--inputs", "n=3").stdout == "twice: 6\n"
+    assert run("test", "f", "--node", "double", "--inputs", "n=3").stdout.strip().endswith("6")
+    run("run", "f", "--data", "lines.jsonl", "--name", "r", "--export", "out", *more)
+    assert '"twice": 10' in (tmp_path / "out" / "outputs.jsonl").read_text()
+    assert Path.cwd() == tmp_path

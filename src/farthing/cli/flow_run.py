@@ -112,7 +112,7 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
     from farthing.core.private import Private
     from farthing.flows.batch.batch import IN_FLIGHT, Batch, default_name
     from farthing.flows.isolation.settings import isolation_of
-    from farthing.flows.jobs import opened, project_connections
+    from farthing.flows.jobs import inside, opened, project_connections
 
     trial, clock = order.trial, SystemClock()
     key = Private(trial.key) if trial.key else None
@@ -147,10 +147,11 @@ async def run_order(order: Order, *, export: Path | None = None, quiet: bool = F
             if order.in_place:
                 name = definition.resume_from or name
             try:
-                if order.in_place:
-                    run = await batch.resume(name)
-                else:
-                    run = await batch.start(name, definition)
+                with inside(flow.flow.folder):
+                    if order.in_place:
+                        run = await batch.resume(name)
+                    else:
+                        run = await batch.start(name, definition)
             except asyncio.CancelledError:
                 note(
                     f"\nThe run '{name}' was stopped. Go on: farthing flow run --resume-from {name}"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 async def serve_trial(trial: Trial, *, host: str, port: int) -> None:
     """Serve the flow until it is interrupted. Raises FlowError, ConfigError for a port that is taken."""
     from farthing.cli.flow_models import gateway_here, image_fetcher
-    from farthing.flows.jobs import project_connections
-    from farthing.flows.open import open_flow
+    from farthing.flows.jobs import inside, project_connections
+    from farthing.flows.open import folder_at, open_flow
     from farthing.server.flowserver import serve_flow
 
     connections, images = project_connections(), image_fetcher(trial.config)
@@ -47,12 +47,14 @@ async def serve_trial(trial: Trial, *, host: str, port: int) -> None:
         # On this machine alone nobody needs a key, as with the original.
         is_local = host in ("localhost", "127.0.0.1", "::1")
         address = "127.0.0.1" if host == "localhost" else host
-        await serve_flow(
-            trial.path,
-            address,
-            port,
-            gateway=gateway,
-            opener=opener,
-            is_open=is_local,
-            ready=ready,
-        )
+        path = trial.path.absolute()
+        with inside(folder_at(path)):
+            await serve_flow(
+                path,
+                address,
+                port,
+                gateway=gateway,
+                opener=opener,
+                is_open=is_local,
+                ready=ready,
+            )

@@ -94,14 +94,15 @@ async def _open(trial: Trial, *, is_streaming: bool = False) -> AsyncIterator[Ru
     from farthing.base.clock import SystemClock
     from farthing.cli.flow_models import flow_models, image_fetcher
     from farthing.core.private import Private
-    from farthing.flows.jobs import opened, project_connections
+    from farthing.flows.jobs import inside, opened, project_connections
 
     clock, connections = SystemClock(), project_connections()
     key = Private(trial.key) if trial.key else None
     async with flow_models(trial.config, url=trial.url, key=key) as models:
         if trial.node is not None:
             async with aclosing(_one_node(trial, models, connections, clock)) as alone:
-                yield alone
+                with inside(alone.flow.folder):
+                    yield alone
             return
         async with opened(
             trial.path,
@@ -114,7 +115,8 @@ async def _open(trial: Trial, *, is_streaming: bool = False) -> AsyncIterator[Ru
             is_streaming=is_streaming,
             images=image_fetcher(trial.config),
         ) as flow:
-            yield flow
+            with inside(flow.flow.folder):
+                yield flow
 
 
 def _one_node(trial: Trial, models: Models, connections: Connections, clock: Clock) -> Runnable:

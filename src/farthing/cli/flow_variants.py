@@ -99,7 +99,8 @@ def asked_of(
         evaluation=None
         if evaluate is None
         else Evaluation(
-            flow=evaluate, column_mapping=dict(pairs(evaluate_mapping, "--evaluate-mapping"))
+            flow=evaluate.absolute(),
+            column_mapping=dict(pairs(evaluate_mapping, "--evaluate-mapping")),
         ),
         is_sure=is_sure,
         details=details,
@@ -153,7 +154,7 @@ async def _compare(asked: Asked) -> Answer:
     from farthing.cli.flow_variants_shown import Answer, watching
     from farthing.core.private import Private
     from farthing.flows.engine.engine import LINE_TIMEOUT_S
-    from farthing.flows.jobs import graph_at, project_connections
+    from farthing.flows.jobs import graph_at, inside, project_connections
     from farthing.flows.variants.comparing import Comparer
 
     trial, clock = asked.order.trial, SystemClock()
@@ -176,7 +177,8 @@ async def _compare(asked: Asked) -> Answer:
                 done = sum(run.completed for run in (await work.kept(comparison)).values())
                 _announce(asked, comparison, lines, done)
                 try:
-                    await work.run(comparison)
+                    with inside(graph.folder):
+                        await work.run(comparison)
                 except asyncio.CancelledError:
                     if comparison.rows is None:
                         note(f"\nStopped. Go on: say the same with --name {comparison.name}")

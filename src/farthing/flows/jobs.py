@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,21 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # --- opening ---
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """The flow's folder is the working directory for the block, as it is for prompt flow's.
+
+    Functions of flows open their files by paths from there. For programs that run one flow: the directory
+    is the whole process's.
+    """
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def project_connections() -> Connections:

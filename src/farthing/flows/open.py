@@ -99,6 +99,12 @@ def varied(flow: Flow, variant: str | None) -> Flow:
     return flow.with_variants(choices_of(variant)) if variant else flow
 
 
+def folder_at(path: Path) -> Path:
+    """The folder of the flow at a path. Raises FlowFormatError where there is none."""
+    _, file = find_flow(path)
+    return file.parent
+
+
 def find_flow(path: Path) -> tuple[Kind, Path]:
     """Which kind of flow is at a path, and its file. Raises FlowFormatError for anything else.
 

@@ -19,7 +19,7 @@ def connect(settings: Storage, *, durability: str = "process", exclusive: bool =
     if url.startswith("sqlite:"):
         from farthing.base.storage.sqlite import SqliteDatabase
 
-        path = Path(url.removeprefix("sqlite:").removeprefix("//")).expanduser()
+        path = Path(url.removeprefix("sqlite:").removeprefix("//")).expanduser().absolute()
         return SqliteDatabase(
             path,
             durability=durability,

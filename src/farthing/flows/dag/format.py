@@ -57,7 +57,7 @@ def from_document(document: Any, file: Path) -> Flow:
     variants = reader.variants(top)
     flow = Flow(
         name=file.parent.resolve().name,
-        folder=file.parent,
+        folder=file.parent.absolute(),
         inputs=reader.inputs(top),
         nodes=reader.nodes(top, variants),
         outputs=reader.outputs(top),

@@ -46,7 +46,7 @@ class FlexFile(PrivateStruct, frozen=True, kw_only=True):
     @property
     def folder(self) -> Path:
         """What paths in it are relative to."""
-        return self.path.parent
+        return self.path.parent.absolute()
 
     def span(self, section: str, name: str) -> Span:
         """Where an input or an init value is declared, else the section, else the file."""

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from farthing.core.errors import FarthingError, FlowError, FlowInputError, NodeFailedError
@@ -186,7 +187,11 @@ async def opened_apart(
             hint="Define it at the top of a module, or leave isolate away.",
         ) from error
     begin = Begin(
-        argv=[os.fsencode(each) for each in sys.argv], main=main, opening=wire, is_whole=is_whole
+        argv=[os.fsencode(each) for each in sys.argv],
+        folder=os.fsencode(Path.cwd()),
+        main=main,
+        opening=wire,
+        is_whole=is_whole,
     )
     flow = IsolatedFlow(begin, models, isolation, line_timeout_s)
     await flow.open()

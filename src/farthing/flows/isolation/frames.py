@@ -28,12 +28,14 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Begin(Frame, frozen=True, kw_only=True):
-    """Open the flow. argv: the parent's, encoded. main: see `main_module`. opening: pickled arguments of `open_flow`.
+    """Open the flow.
 
-    is_whole: hand lines back as the objects that they are, in place of JSON.
+    argv, folder: the parent's arguments and working directory, encoded. main: see `main_module`. opening:
+    pickled arguments of `open_flow`. is_whole: hand lines back as the objects that they are, in place of JSON.
     """
 
     argv: list[bytes]
+    folder: bytes
     main: list[str] | None
     opening: bytes
     is_whole: bool

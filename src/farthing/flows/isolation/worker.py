@@ -78,10 +78,13 @@ class _Worker:
 
     def _open(self, begin: Begin) -> Runnable:
         sys.argv[:] = [os.fsdecode(each) for each in begin.argv]
+        os.chdir(os.fsdecode(begin.folder))
         if begin.main is not None:
             main_module.load(begin.main)
         opening = pickle.loads(begin.opening)  # noqa: S301 -- of the parent, through a socket of its own
-        return open_flow(models=self._models, clock=SystemClock(), **opening)
+        flow = open_flow(models=self._models, clock=SystemClock(), **opening)
+        os.chdir(flow.flow.folder)  # where its functions look for their files
+        return flow
 
     # --- running ---
 

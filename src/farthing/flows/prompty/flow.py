@@ -54,7 +54,7 @@ class PromptyFlow:
         file = self._prompty.file
         self.flow = Flow(
             name=file.name,
-            folder=file.path.parent,
+            folder=file.path.parent.absolute(),
             inputs=file.signature,
             outputs=_outputs(file),
             description=file.description,
