@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from farthing.flows.prompts.images import Image, image_of, with_images
     from farthing.flows.prompty.prompty import AsyncPrompty, Prompty
     from farthing.flows.python.connection import connection
+    from farthing.flows.python.images import fetched
     from farthing.flows.python.prompt import Prompt
     from farthing.flows.python.tools import file_tool, package_tool
     from farthing.flows.references import pick
@@ -64,6 +65,7 @@ _HOMES = {
     "prompts.images": ("Image", "image_of", "with_images"),
     "prompty.prompty": ("AsyncPrompty", "Prompty"),
     "python.connection": ("connection",),
+    "python.images": ("fetched",),
     "python.prompt": ("Prompt",),
     "python.tools": ("file_tool", "package_tool"),
     "references": ("pick",),
@@ -96,6 +98,7 @@ __all__ = [
     "ServerlessConnection",
     "WeaviateConnection",
     "connection",
+    "fetched",
     "file_tool",
     "image_of",
     "log_metric",

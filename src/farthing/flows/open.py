@@ -71,7 +71,7 @@ def open_flow(
         if variant:
             raise _no_variants("A function or a prompty object")
         set_environment(told, connections)
-        return _open_object(path, connections, init, given)
+        return _open_object(path, connections, init, given, images)
     kind, file = find_flow(Path(path))
     if kind == "dag":
         if init:
@@ -85,10 +85,10 @@ def open_flow(
         raise _no_variants(str(file))
     if kind == "python":
         set_environment(told, connections)
-        return _open_object(_function(file, connections), connections, init, given)
+        return _open_object(_function(file, connections), connections, init, given, images)
     declared = {} if kind == "prompty" else flexfile.load(file).environment
     set_environment({**declared, **told}, connections, file)
-    return _open_object(file, connections, init, given)
+    return _open_object(file, connections, init, given, images)
 
 
 def varied(flow: Flow, variant: str | None) -> Flow:
@@ -243,6 +243,7 @@ def _open_object(
     connections: Connections,
     init: Mapping[str, Any] | None,
     given: dict[str, Any],
+    images: ImageFetcher | None,
 ) -> Runnable:
     # Each kind is imported when it is opened: a command that runs a graph pays for a graph.
     if _is_prompty(source):
@@ -264,7 +265,8 @@ def _open_object(
     from farthing.flows.python.flow import OpenPythonFlow
 
     threads = {"threads": given["threads"]} if "threads" in given else {}
-    return OpenPythonFlow(flow, given["clock"], connections=connections, **threads)
+    clock = given["clock"]
+    return OpenPythonFlow(flow, clock, connections=connections, images=images, **threads)
 
 
 def _is_prompty(source: Path | Callable[..., Any]) -> TypeGuard[Path | Prompty]:

@@ -60,7 +60,10 @@ class Inputs:
         made = []
         for each in self._inputs:
             read = self.read(each.name, each.name)
-            made += lines(f"{each.name} = ", read, depth=1) if read is not None else []
+            if read is not None:
+                fetched = self._parts.use("farthing.flows", "fetched")
+                whole = Group(f"await {fetched}(", (Item(read), Item(text(each.name))), ")")
+                made += lines(f"{each.name} = ", whole, depth=1)
         return made
 
     def read(self, name: str, value: str) -> Expression | None:

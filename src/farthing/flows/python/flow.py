@@ -17,7 +17,7 @@ from collections.abc import (
     Sequence,
 )
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import msgspec
 
@@ -37,11 +37,15 @@ from farthing.flows.isolation.settings import Isolation, isolation_of
 from farthing.flows.models import GatewayModels, Models, Spent
 from farthing.flows.python import line
 from farthing.flows.python.connection import known
+from farthing.flows.python.images import fetching
 from farthing.flows.python.line import PythonLine
 from farthing.flows.python.waiting import wait
 from farthing.flows.references import NodeReference
 from farthing.flows.runnable import Runnable
 from farthing.gateway.python import background
+
+if TYPE_CHECKING:
+    from farthing.flows.prompts.fetch import ImageFetcher
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -275,10 +279,12 @@ class OpenPythonFlow:
         *,
         threads: int = THREADS,
         connections: Connections | None = None,
+        images: ImageFetcher | None = None,
     ) -> None:
         self._flex = flex
         self._clock = clock
         self._connections = connections
+        self._images = images
         self._workers = Workers(threads, name="farthing-node")
         self._flow = msgspec.structs.replace(flex.flow, nodes=_graph(flex.needed))
 
@@ -300,7 +306,7 @@ class OpenPythonFlow:
     async def run(self, inputs: Mapping[str, Any], *, number: int | None = None) -> LineResult:
         """See `Runnable.run`. values and traces: of the flow and of each node that it awaited."""
         here = PythonLine(self._workers, self._clock)
-        with line.within(here), known(self._connections):
+        with line.within(here), known(self._connections), fetching(self._images):
             result = await self._flex.run(inputs, number=number)
         result.values = {**here.values, **result.values}
         if result.error is not None:
