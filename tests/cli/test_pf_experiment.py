@@ -177,7 +177,7 @@ def test_an_experiment_that_was_stopped_pays_for_no_line_twice(
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
-        seen = folder / "seen"
+        seen = folder / "flow" / "seen"
         while not seen.exists() or "b" not in seen.read_text():
             assert time.monotonic() < deadline
             assert process.poll() is None
@@ -190,7 +190,7 @@ def test_an_experiment_that_was_stopped_pays_for_no_line_twice(
             os.kill(process.pid, signal.SIGKILL)
         else:
             assert run("stop", "--name", "first")["name"] == "first"
-        (folder / "go").touch()  # a plain function runs to its end
+        (folder / "flow" / "go").touch()  # a plain function runs to its end
         process.wait(timeout=60)
     finally:
         if process.poll() is None:
