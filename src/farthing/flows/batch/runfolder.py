@@ -90,6 +90,11 @@ def file_digests(folder: Path) -> dict[str, str]:
     return found
 
 
+def is_of_the_flow(file: str) -> bool:
+    """Whether a file makes the flow what it is; data and results may lie beside it."""
+    return file.endswith((".py", ".jinja2", ".yaml", ".yml", ".prompty"))
+
+
 # --- lines ---
 
 

@@ -14,7 +14,7 @@ from farthing.base.clock import Clock
 from farthing.base.storage.lock import FileLock
 from farthing.core.errors import ConflictError, FlowFormatError, NotFoundError, did_you_mean
 from farthing.flows.batch import data
-from farthing.flows.batch.runfolder import file_digests
+from farthing.flows.batch.runfolder import file_digests, is_of_the_flow
 from farthing.flows.experiment.file import Experiment, Node, reference_of
 
 #: Below the project's folder.
@@ -156,9 +156,16 @@ def digest(node: Node, experiment: Experiment, done: Mapping[str, NodeRun]) -> s
 
 
 def files_digest(node: Node) -> str:
-    """What tells the files of a flow, or of a command's folder, from changed ones."""
+    """What tells the files that make a flow, or all of a command's folder, from changed ones."""
     folders = (each if each.is_dir() else each.parent for each in node.paths)
-    return _digest([file_digests(each) for each in folders])
+    # What a flow's functions write while they run is no other flow.
+    counts = (lambda _: True) if node.kind == "command" else is_of_the_flow
+    return _digest(
+        [
+            {file: told for file, told in file_digests(each).items() if counts(file)}
+            for each in folders
+        ]
+    )
 
 
 def _digest(value: object) -> str:

@@ -19,7 +19,7 @@ from farthing.flows.batch import data
 from farthing.flows.batch.batch import IN_FLIGHT, Batch, Progress
 from farthing.flows.batch.mapping import DATA, RUN_INPUTS, RUN_OUTPUTS, ColumnMapping
 from farthing.flows.batch.records import Definition, Run
-from farthing.flows.batch.runfolder import file_digests
+from farthing.flows.batch.runfolder import file_digests, is_of_the_flow
 from farthing.flows.batch.runs import Runs
 from farthing.flows.connections.connections import Connections
 from farthing.flows.dag.altered import overridden
@@ -218,7 +218,7 @@ class Comparer:
                 file
                 for run in kept
                 for file in run.definition.files.keys() | digests.keys()
-                if run.definition.files.get(file) != digests.get(file) and _is_of_the_flow(file)
+                if run.definition.files.get(file) != digests.get(file) and is_of_the_flow(file)
             }
         )
         if changed:
@@ -319,8 +319,3 @@ def _code_digest(digests: Mapping[str, str]) -> bytes:
         if file.endswith(".py"):
             digest.update(f"{file}\0{content}\n".encode())
     return digest.digest()
-
-
-def _is_of_the_flow(file: str) -> bool:
-    """Whether a file makes the flow what it is; data and results may lie beside it."""
-    return file.endswith((".py", ".jinja2", ".yaml", ".yml", ".prompty"))
