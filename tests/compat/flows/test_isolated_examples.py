@@ -5,8 +5,11 @@ What is needed, and what its environment is, says `test_promptflow_examples.py`.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,14 +26,17 @@ from farthing.flows.batch.runs import Runs
 from farthing.flows.isolation.settings import isolation_of
 from farthing.flows.jobs import opened
 from farthing.flows.remote import RemoteModels
-from tests.compat.flows import cases, test_promptflow_examples
+from tests.compat.flows import cases, results, test_promptflow_examples
 from tests.compat.flows.endpoint import Endpoint
 from tests.compat.flows.ours import connections
 
 EXPECTED = test_promptflow_examples.EXPECTED["flows"]
-clean = test_promptflow_examples.clean
-root = test_promptflow_examples.root
-pytestmark = test_promptflow_examples.pytestmark
+NAMES = [name for name in test_promptflow_examples.NAMES if name.startswith("examples/")]
+pytestmark = [
+    *test_promptflow_examples.pytestmark,
+    # The examples' own code warns; it is run, not judged.
+    pytest.mark.filterwarnings("ignore"),
+]
 
 
 class Both:
@@ -39,7 +45,7 @@ class Both:
     def __init__(self, root: Path, name: str, endpoint: Endpoint, folder: Path) -> None:
         self._root, self._endpoint, self._folder = root, endpoint, folder
         self._case = cases.case(root, name)
-        os.environ.update(cases.values_of(cases.ENVIRONMENT, endpoint.url))
+        os.environ.update(cases.environment(endpoint.url))
         os.chdir(self._case.file.parent)
         self._data = folder / "data.jsonl"
         self._data.write_text("".join(f"{json.dumps(row)}\n" for row in self._case.rows))
@@ -52,7 +58,7 @@ class Both:
         except FarthingError as error:
             told = {"refused": str(error)}
         asked = list(self._endpoint.asked)
-        return {**told, "requests": cases.requests(asked, self._root)}
+        return {**told, "requests": results.requests(asked, self._root)}
 
     async def _ran(self, isolate: str | None) -> dict[str, Any]:
         database = connect(Storage(url=f"sqlite:///{self._folder / f'{isolate}.db'}"))
@@ -77,8 +83,8 @@ class Both:
             lines = await runs.lines_after(run.id)
         kept = [(e.number, e.status, e.inputs, e.outputs, e.error_message) for e in lines]
         return {
-            "lines": cases.seen(kept, self._root, self._folder),
-            "metrics": cases.seen(dict(run.metrics), self._root, self._folder),
+            "lines": results.seen(kept, self._root, self._folder),
+            "metrics": results.seen(dict(run.metrics), self._root, self._folder),
             "error": run.error_message,
         }
 
@@ -89,6 +95,29 @@ def connections_of(endpoint: Endpoint) -> Any:
     return Connections(given=connections(endpoint.url))
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkout = Path(test_promptflow_examples.CHECKOUT)
+    return cases.copied(checkout, tmp_path_factory.mktemp("flows") / "checkout").resolve()
+
+
+@pytest.fixture
+def clean() -> Iterator[None]:
+    """What examples change in the process is put back."""
+    environment, folder, path = dict(os.environ), Path.cwd(), list(sys.path)
+    packages = os.environ.get("FARTHING_TEST_PROMPTFLOW_PACKAGES")
+    if packages:
+        sys.path.append(packages)
+    yield
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.path[:] = path
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()  # their open files are closed now, not in a test that forbids it
+
+
 @pytest.fixture
 def both(request: pytest.FixtureRequest, root: Path, tmp_path: Path, clean: None) -> Iterator[Both]:
     with Endpoint() as endpoint:
@@ -96,7 +125,7 @@ def both(request: pytest.FixtureRequest, root: Path, tmp_path: Path, clean: None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("both", test_promptflow_examples.NAMES or ["none"], indirect=True)
+@pytest.mark.parametrize("both", NAMES or ["none"], indirect=True)
 async def test_an_example_does_the_same_in_processes(
     both: Both, request: pytest.FixtureRequest
 ) -> None:
