@@ -96,7 +96,7 @@ _FILLED = {
 _ENDLESS = "one_line_of_bulktest_timeout"
 _BLANK = re.compile(r"^(\s+(connection|deployment_name|api): )(?:''|\"\")$", re.MULTILINE)
 _CHANCE = re.compile(r"\brandom\.(choice|randint|random|sample|shuffle|uniform)\(")
-_SLEEP = re.compile(r"\bsleep\((\d+(?:\.\d+)?)\)")
+_SLEEP = re.compile(r"\bsleep\(((?:[^()=]|\([^()]*\))+)\)")
 
 
 @dataclass
@@ -131,7 +131,7 @@ def copied(checkout: Path, target: Path) -> Path:
             shutil.copytree(checkout / part, target / part, ignore=_IGNORED)
     for file in target.rglob("*.py"):
         text = file.read_text(encoding="utf-8")
-        tamed = _SLEEP.sub(r"sleep(\1 / 100)", _CHANCE.sub(r"random.Random(0).\1(", text))
+        tamed = _SLEEP.sub(r"sleep((\1) / 100)", _CHANCE.sub(r"random.Random(0).\1(", text))
         if tamed != text:
             file.write_text(tamed, encoding="utf-8")
     for file in (target / "examples").rglob("flow.dag.yaml*"):
@@ -227,6 +227,8 @@ def values_of(kept: dict[str, str], url: str) -> dict[str, str]:
 def environment(url: str) -> dict[str, str]:
     """All variables of a flow's process."""
     told = values_of(ENVIRONMENT, url)
+    if found := ranks():
+        told["TIKTOKEN_CACHE_DIR"] = found
     return {key: value.replace("{authority}", str(authority().file)) for key, value in told.items()}
 
 
