@@ -5,11 +5,8 @@ What is needed, and what its environment is, says `test_promptflow_examples.py`.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-import sys
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,15 +25,11 @@ from farthing.flows.jobs import opened
 from farthing.flows.remote import RemoteModels
 from tests.compat.flows import cases, results, test_promptflow_examples
 from tests.compat.flows.endpoint import Endpoint
+from tests.compat.flows.here import NAMES, clean, pytestmark, root
 from tests.compat.flows.ours import connections
 
 EXPECTED = test_promptflow_examples.EXPECTED["flows"]
-NAMES = [name for name in test_promptflow_examples.NAMES if name.startswith("examples/")]
-pytestmark = [
-    *test_promptflow_examples.pytestmark,
-    # The examples' own code warns; it is run, not judged.
-    pytest.mark.filterwarnings("ignore"),
-]
+__all__ = ["clean", "pytestmark", "root"]
 
 
 class Both:
@@ -93,29 +86,6 @@ def connections_of(endpoint: Endpoint) -> Any:
     from farthing.flows.connections.connections import Connections
 
     return Connections(given=connections(endpoint.url))
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    checkout = Path(test_promptflow_examples.CHECKOUT)
-    return cases.copied(checkout, tmp_path_factory.mktemp("flows") / "checkout").resolve()
-
-
-@pytest.fixture
-def clean() -> Iterator[None]:
-    """What examples change in the process is put back."""
-    environment, folder, path = dict(os.environ), Path.cwd(), list(sys.path)
-    packages = os.environ.get("FARTHING_TEST_PROMPTFLOW_PACKAGES")
-    if packages:
-        sys.path.append(packages)
-    yield
-    os.environ.clear()
-    os.environ.update(environment)
-    os.chdir(folder)
-    sys.path[:] = path
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        gc.collect()  # their open files are closed now, not in a test that forbids it
 
 
 @pytest.fixture
