@@ -160,7 +160,12 @@ class SmallFlow:
         if node.kind == "llm":
             template = (self.flow.folder / path).read_text()
             return Llm(
-                node, template, self._models, vendor="AzureOpenAI", new_token=lambda: "t0"
+                node,
+                template,
+                self._models,
+                vendor="AzureOpenAI",
+                new_token=lambda: "t0",
+                is_last=self.flow.is_last(node),
             ).body
         function = load_function(self.flow.folder, path)
         names = {each.name for each in parameters_of(function) if each.default is not each.empty}

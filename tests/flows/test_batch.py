@@ -129,6 +129,14 @@ async def test_a_mapping_that_fits_nothing_is_told_before_there_is_a_run(
         await runs.find("r")
 
 
+async def test_a_graph_without_inputs_is_refused(runs: Runs, tmp_path: Path) -> None:
+    flow = Tiny(tmp_path)
+    flow.flow = msgspec.structs.replace(flow.flow, inputs=())
+    definition = Definition(flow="f", data=written(tmp_path, rows(1)))
+    with pytest.raises(FlowInputError, match="has no inputs"):
+        await batch(flow, runs).start("r", definition)
+
+
 async def test_a_row_without_the_column_fails_its_line(runs: Runs, tmp_path: Path) -> None:
     run = await batch(Tiny(tmp_path), runs).start("r", DEFINITION, rows=[{"x": 1}, {"z": 1}])
     assert (run.completed, run.failed) == (1, 1)

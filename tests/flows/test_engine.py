@@ -186,6 +186,22 @@ async def test_aggregations_get_lists_over_the_lines_that_were_completed() -> No
     assert result.values == {"all": 18, "more": 19}
 
 
+async def test_a_line_that_bypassed_a_node_stands_as_none_in_the_lists() -> None:
+    it = flow(
+        node("a", when=("${inputs.x}", 1)),
+        node("all", values="${a.output}", x="${inputs.x}", over_all=True),
+    )
+    bodies = {
+        "a": body(lambda: "ran"),
+        "all": body(lambda values, x: list(zip(x, values, strict=True))),
+    }
+    async with Engine(SystemClock()) as engine:
+        plan = Plan(it, bodies)
+        lines = [await engine.run(plan, {"x": x}) for x in (1, 2)]
+        result = await engine.aggregate(plan, lines)
+    assert result.values == {"all": [(1, "ran"), (2, None)]}
+
+
 @pytest.mark.parametrize("length", [1, 1000])
 async def test_a_chain_of_any_length_runs_without_recursion(length: int) -> None:
     nodes = [node("n0", x="${inputs.x}")]

@@ -16,7 +16,9 @@ import pytest
 from farthing.base.clock import SystemClock
 from farthing.core.errors import FlowError, FlowFormatError, FlowInputError, NodeFailedError
 from farthing.flows.flex.flow import FlexFlow
+from farthing.flows.jobs import try_line
 from farthing.flows.models import GatewayModels
+from farthing.flows.serving.swagger import document
 from tests.flows.test_prompty import BODY, FRONT, STREAM
 from tests.gateway.world import DONE, LOCAL, World, whole, world
 
@@ -410,6 +412,20 @@ async def test_what_an_aggregation_returns_are_the_metrics(it: World) -> None:
             result = await flow.aggregate(lines)
     assert found == result.metrics == {"sum": 5}
     assert result.values == {"__aggregate__": {"sum": 5}}
+
+
+async def test_a_single_line_is_not_aggregated(it: World) -> None:
+    async with opened(Made, it, init={"count": 1}) as flow:
+        tried = await try_line(flow, {"x": 1})
+    assert tried.line.error is None
+    assert tried.behind.metrics == {}
+
+
+async def test_an_output_that_only_a_plain_value_has_is_assumed(tmp_path: Path, it: World) -> None:
+    async with opened(project(tmp_path, "def flow(a: str) -> str:\n    return a\n"), it) as flow:
+        assert [(each.name, each.is_assumed) for each in flow.flow.outputs] == [("output", True)]
+        told = document(flow.flow)["paths"]["/score"]["post"]["responses"]["200"]["content"]
+    assert told["application/json"]["schema"] == {"type": "object"}
 
 
 async def test_what_goes_wrong_in_an_aggregation_is_a_warning(it: World) -> None:

@@ -57,3 +57,8 @@ def test_what_a_prompt_node_rendered_is_not_rendered_again_and_keeps_its_guard()
     rest = {"prompt": text, "x": "cats"}
     body = llm("user:\nunused\n").request({"deployment_name": "m"}, rest, frozenset())
     assert body["messages"] == [{"role": "user", "content": said.strip()}]
+
+
+def test_a_prompt_node_leaves_images_where_its_template_has_them() -> None:
+    prompt = prompt_body("See:\n![image]({{ a }})\nEnd", lambda: "token")
+    assert prompt.call(frozenset(), a="x") == "See:\n![image](x)\nEnd"

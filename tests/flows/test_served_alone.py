@@ -189,6 +189,15 @@ async def test_a_stream_gives_the_other_outputs_first_and_then_each_piece(
     assert told == [{"first": "a b c"}, {"answer": "a "}, {"answer": "b "}, {"answer": "c "}]
 
 
+async def test_the_last_model_streams_to_whoever_takes_pieces(tmp_path: Path) -> None:
+    async with flow(tmp_path, CHAT, STREAM="false") as client:
+        media, told = await events(client, {"question": "hi"}, "text/event-stream")
+        _, whole = await post(client, {"question": "hi"}, accept="application/json")
+    assert media == "text/event-stream"
+    assert len(told) > 1
+    assert "".join(each["answer"] for each in told) == whole["answer"]
+
+
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "application/*, text/html", ""])
 @pytest.mark.parametrize("files", [PLAIN_WORDS, ASYNC_WORDS])
 async def test_json_joins_the_pieces(tmp_path: Path, files: dict[str, str], accept: str) -> None:
@@ -218,12 +227,13 @@ async def test_an_event_stream_alone_is_not_acceptable_without_a_generator(tmp_p
         assert status == 200
 
 
-@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
-async def test_two_generators_are_an_error(tmp_path: Path, accept: str) -> None:
+async def test_two_generators_are_joined_or_an_error_where_pieces_are_taken(tmp_path: Path) -> None:
     second = {'"${inputs.text}"}\nnodes': '"${words.output}"}\nnodes'}
     assert next(iter(second)) in WORDS
     async with flow(tmp_path, PLAIN_WORDS, **second) as client:
-        status, answer = await post(client, {"text": "a"}, accept=accept)
+        status, answer = await post(client, {"text": "a"}, accept="*/*")
+        assert (status, answer) == (200, {"answer": "a ", "first": "a "})
+        status, answer = await post(client, {"text": "a"}, accept="text/event-stream")
     assert status == 400
     assert "answer, first are generators" in answer["error"]["message"]
 

@@ -97,9 +97,19 @@ async def test_generators_that_are_not_answered_are_closed() -> None:
     closed: list[str] = []
     first, second = counted(closed, "first")(), counted(closed, "second")()
     next(first), next(second)
+    served = ServedFlow(Giving(first=first, second=second), {})
     with pytest.raises(TwoStreamsError):
-        await whole(Giving(first=first, second=second))
+        await served.score({}, takes_pieces=True)
     assert sorted(closed) == ["first", "second"]
+
+
+async def test_generators_are_joined_for_whoever_takes_no_pieces() -> None:
+    twice = iter(["a", "b"])
+    assert await whole(Giving(first=twice, again=twice, other=iter(["c"]))) == {
+        "first": "ab",
+        "again": "ab",
+        "other": "c",
+    }
 
 
 async def test_a_selected_generator_lives_and_the_other_is_closed() -> None:

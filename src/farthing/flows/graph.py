@@ -101,7 +101,10 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """An output of a flow: a reference, or a literal. is_for_evaluation: not part of a served answer."""
+    """An output of a flow: a reference, or a literal. is_for_evaluation: not part of a served answer.
+
+    is_assumed: neither the flow's file nor the fields of what its code returns name it.
+    """
 
     name: str
     reference: Reference | None
@@ -110,6 +113,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     description: str = ""
     is_for_evaluation: bool = False
     is_chat_output: bool = False
+    is_assumed: bool = False
     span: Span = NOWHERE
 
 
@@ -181,6 +185,12 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
                 span=choice.nodes[choice.default].span,
             )
         return choice.nodes[variant]
+
+    def is_last(self, node: Node) -> bool:
+        """Whether outputs of the flow read the node, and no other node does."""
+        read = (each.reference for each in self.outputs)
+        is_read = any(isinstance(each, NodeReference) and each.node == node.name for each in read)
+        return is_read and not any(node.name in each.sources() for each in self.nodes)
 
     @property
     def chat_history(self) -> str | None:

@@ -201,10 +201,13 @@ def _first_row(file: Path) -> dict[str, Any]:
 
 
 async def try_line(flow: Runnable, inputs: Mapping[str, Any]) -> Tried:
-    """Run one line, and behind it what runs behind all lines. What fails is in the result."""
+    """Run one line, and behind it the nodes that run behind all lines. What fails is in the result.
+
+    What a flex flow's class has for that runs in batches only, as in prompt flow: its metrics are of many lines.
+    """
     line = await flow.run(inputs)
     nothing = LineResult(inputs={})
-    if line.error is not None:
+    if line.error is not None or not flow.flow.nodes:
         return Tried(line=line, behind=nothing)
     return Tried(line=line, behind=await flow.aggregate([line]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from farthing.gateway.client import Gateway
 
 _FACE = "flows"
+#: Whether whoever asked for this line takes its answer piece by piece. Of a served flow; else nobody does.
+TAKES_PIECES: ContextVar[bool] = ContextVar("farthing_flow_takes_pieces", default=False)
 
 
 class Api(NamedTuple):

@@ -1,23 +1,26 @@
-"""The flows of a checkout of prompt flow's examples, and what each of them is asked in the proof.
+"""The flows of a checkout of prompt flow, its examples and its tests, and what each of them is asked in the proof.
 
-Needs the standard library and ruamel.yaml: the original's environment loads this file as well.
+Needs the standard library, ruamel.yaml and cryptography: the original's environment loads this file as well.
 """
 
 from __future__ import annotations
 
 import ast
+import base64
 import csv
 import json
-import math
+import re
 import shutil
 from dataclasses import dataclass, field
-from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from tests.compat.flows.endpoint import digest
+from tests.compat.flows.authority import authority
+from tests.compat.flows.world import PICTURE
 
 #: Lines of a batch.
 LINES = 5
@@ -30,12 +33,14 @@ ENVIRONMENT = {
     "AZURE_OPENAI_DEPLOYMENT": "gpt-4o",
     "OPENAI_API_VERSION": "2024-02-01",
     "OPENAI_API_KEY": "key",
-    "OPENAI_API_BASE": "{url}/v1",
     "OPENAI_BASE_URL": "{url}/v1",
     "OPENAI_API_TYPE": "azure",
     "CHAT_MODEL_DEPLOYMENT_NAME": "gpt-4",
     "EMBEDDING_MODEL_DEPLOYMENT_NAME": "text-embedding-ada-002",
-    # Pages of the world are refused, the same way each time.
+    "UNIFY_AI_API_KEY": "key",
+    # The world's pages are made up, the same way each time.
+    "REQUESTS_CA_BUNDLE": "{authority}",
+    "SSL_CERT_FILE": "{authority}",
     "HTTP_PROXY": "{url}",
     "HTTPS_PROXY": "{url}",
     "http_proxy": "{url}",
@@ -43,9 +48,14 @@ ENVIRONMENT = {
     "NO_PROXY": "127.0.0.1,localhost",
     "no_proxy": "127.0.0.1,localhost",
 }
-#: A PNG of one pixel.
-PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-AZURE = ("open_ai_connection", "aoai_gpt4v_connection", "azure_openai", "your_open_ai_connection")
+AZURE = (
+    "open_ai_connection",
+    "azure_open_ai_connection",
+    "aoai_gpt4v_connection",
+    "aoai_assistant_connection",
+    "azure_openai",
+    "your_open_ai_connection",
+)
 #: By name: configs and secrets. {url}: of the endpoint.
 CUSTOM: dict[str, tuple[dict[str, str], dict[str, str]]] = {
     "basic_custom_connection": (
@@ -71,11 +81,30 @@ CUSTOM: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 }
 
 
+#: Folders of a checkout that have flows.
+PARTS = ("benchmark", "examples", "src/promptflow-evals", "src/promptflow/tests/test_configs")
+_IGNORED = shutil.ignore_patterns("*.ipynb", "*-maf", "*.gif", "recordings", "node_recordings")
+#: Flows' files; an example keeps graphs for two ways of working beside its own.
+_FLOW = re.compile(r"flow\.(?:flex\.yaml|dag\.yaml(?:\.[a-z-]+)?)")
+#: What an example leaves for its user to choose.
+_FILLED = {
+    "connection": "open_ai_connection",
+    "deployment_name": "gpt-4o",
+    "api": "chat",
+}
+#: A flow that waits for ever, to be stopped by a limit.
+_ENDLESS = "one_line_of_bulktest_timeout"
+_BLANK = re.compile(r"^(\s+(connection|deployment_name|api): )(?:''|\"\")$", re.MULTILINE)
+_CHANCE = re.compile(r"\brandom\.(choice|randint|random|sample|shuffle|uniform)\(")
+_SLEEP = re.compile(r"\bsleep\(((?:[^()=]|\([^()]*\))+)\)")
+
+
 @dataclass
 class Case:
     """A flow and what it is asked. single: the inputs of one line. mapping, rows: of its batch.
 
     variants: `(node, variant)`, but those that are the default. init: of a flex flow's class.
+    served: the inputs of a request to it, which must name them all. environment: variables of its file.
     """
 
     name: str
@@ -86,13 +115,30 @@ class Case:
     rows: list[dict[str, Any]] = field(default_factory=list)
     mapping: dict[str, str] = field(default_factory=dict)
     variants: list[tuple[str, str]] = field(default_factory=list)
+    served: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     includes: list[str] = field(default_factory=list)
 
 
-def copied(examples: Path, target: Path) -> Path:
-    """A copy that flows may write into, with the links of the example that needs some."""
-    shutil.copytree(examples, target, ignore=shutil.ignore_patterns("*.ipynb", "*-maf", "*.gif"))
-    linked = target / "flows/standard/flow-with-symlinks"
+def copied(checkout: Path, target: Path) -> Path:
+    """A copy that flows may write into, ready as its READMEs say: links made, blanks filled in.
+
+    Waits are a hundredth of what they are, and chance is always the same one. A graph kept beside the one
+    in use gets a name that is a graph's.
+    """
+    for part in PARTS:
+        if (checkout / part).is_dir():
+            shutil.copytree(checkout / part, target / part, ignore=_IGNORED)
+    for file in target.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        tamed = _SLEEP.sub(r"sleep((\1) / 100)", _CHANCE.sub(r"random.Random(0).\1(", text))
+        if tamed != text:
+            file.write_text(tamed, encoding="utf-8")
+    for file in (target / "examples").rglob("flow.dag.yaml*"):
+        text = file.read_text(encoding="utf-8-sig")
+        text = _BLANK.sub(lambda found: found[1] + _FILLED[found[2]], text)
+        _named(file).write_text(text, encoding="utf-8")
+    linked = target / "examples/flows/standard/flow-with-symlinks"
     source = linked.parent / "web-classification"
     for file in source.iterdir() if linked.is_dir() and source.is_dir() else ():
         if not (linked / file.name).exists():
@@ -100,17 +146,25 @@ def copied(examples: Path, target: Path) -> Path:
     return target
 
 
-def names(examples: Path) -> list[str]:
-    """The flows' files, relative to the folder."""
+def names(checkout: Path) -> list[str]:
+    """The flows' files in the parts that have some, relative to the checkout."""
     found = []
-    for path in examples.rglob("*"):
-        relative = path.relative_to(examples)
+    for path in (each for part in PARTS for each in (checkout / part).rglob("*")):
+        relative = path.relative_to(checkout)
         is_hidden = any(part.startswith(".") or part.endswith("-maf") for part in relative.parts)
-        if not is_hidden and (
-            path.name in ("flow.dag.yaml", "flow.flex.yaml") or path.suffix == ".prompty"
+        if (
+            not is_hidden
+            and path.parent.name != _ENDLESS
+            and (_FLOW.fullmatch(path.name) or path.suffix == ".prompty")
         ):
-            found.append(relative.as_posix())
+            found.append(_named(relative).as_posix())
     return sorted(found)
+
+
+def _named(file: Path) -> Path:
+    """`flow.KIND.dag.yaml` for `flow.dag.yaml.KIND`."""
+    kind = file.name.removeprefix("flow.dag.yaml")
+    return file.with_name(f"flow{kind}.dag.yaml") if kind and kind != file.name else file
 
 
 def case(root: Path, name: str) -> Case:
@@ -126,25 +180,42 @@ def case(root: Path, name: str) -> Case:
         for variant in told.get("variants") or {}
         if variant != told.get("default_variant_id")
     ]
+    variables = document.get("environment_variables") or {}
+    made.environment = {key: str(value) for key, value in variables.items()}
     sample = _sample(document.get("sample"), file.parent)
     declared = document.get("inputs") or {}
+    declared = declared if isinstance(declared, dict) else {}
     wanted = list(declared) or (_parameters(document, file.parent) if kind == "flex" else [])
     defaults = _defaults(declared)
     made.init = _init(sample, file.parent) if kind == "flex" else {}
     rows = _rows(file.parent, {each for each in wanted if each not in defaults})
-    own = sample.get("inputs", sample)
+    own = _sample(sample.get("inputs", sample), file.parent)
     inputs = {key: value for key, value in own.items() if key in wanted or not wanted}
     row = {} if inputs or not rows else rows[0]
     made.single = {**{k: v for k, v in row.items() if k in wanted and k not in defaults}, **inputs}
     for each in declared:
         if each not in defaults and each not in made.single:
             made.single[each] = _made_up(declared.get(each))
+    # An image of the web would be asked for outside; the flow is given another.
+    shown = {each: told["default"] for each, told in declared.items() if _is_shown(told)}
+    shown = {k: _shown() if isinstance(each, str) else each for k, each in shown.items()}
+    made.single = _placed({**shown, **made.single}, file.parent)
+    rows = [{**_placed(shown, file.parent), **row} for row in rows]
     made.rows = rows[:LINES] or [dict(made.single) for _ in range(LINES)]
     # A row without columns is no row to the original.
     made.rows = [each or {"line": 0} for each in made.rows]
     made.mapping = _run_mapping(file) or {
         each: f"${{data.{each}}}" for each in wanted if all(each in row for row in made.rows)
     }
+    given = {k: t["default"] for k, t in declared.items() if isinstance(t, dict) and k in defaults}
+    for each, told in declared.items():
+        if (
+            isinstance(told, dict)
+            and told.get("type") == "image"
+            and isinstance(given.get(each), str)
+        ):
+            given[each] = _shown()
+    made.served = _inline({**given, **made.single}, file.parent)
     return made
 
 
@@ -153,60 +224,37 @@ def values_of(kept: dict[str, str], url: str) -> dict[str, str]:
     return {key: value.replace("{url}", url) for key, value in kept.items()}
 
 
-# --- what came out ---
+def environment(url: str) -> dict[str, str]:
+    """All variables of a flow's process."""
+    told = values_of(ENVIRONMENT, url)
+    if found := ranks():
+        told["TIKTOKEN_CACHE_DIR"] = found
+    return {key: value.replace("{authority}", str(authority().file)) for key, value in told.items()}
 
 
-def seen(value: Any, root: Path, folder: Path) -> Any:
-    """A result with all that a machine, a folder or a file's name adds to it taken out."""
-    if isinstance(value, bytes):
-        return f"image {sha256(value).hexdigest()[:16]}"
-    if isinstance(value, dict):
-        key = next(iter(value), "")
-        if len(value) == 1 and _is_path_of_image(key):
-            return seen((folder / value[key]).read_bytes(), root, folder)
-        # Clients of other versions fill a message up with other keys that say nothing.
-        is_message = value.get("role") == "assistant"
-        return {
-            str(key): seen(each, root, folder)
-            for key, each in value.items()
-            if not (is_message and each is None)
-        }
-    if isinstance(value, list | tuple):
-        return [seen(each, root, folder) for each in value]
-    if isinstance(value, str):
-        return value.replace(str(root), "ROOT")
-    if isinstance(value, float) and math.isnan(value):
-        return None  # JSON has no NaN; the original writes it all the same
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
-
-
-def requests(asked: list[tuple[str, Any]], root: Path) -> list[str]:
-    """The multiset of requests, as sorted digests."""
-    return sorted(digest([path, _plain(seen(body, root, root))]) for path, body in asked)
-
-
-def _plain(value: Any) -> Any:
-    """A body in which 1.0 and 1 are one number, and a parameter that is null is none, as for its reader."""
-    if isinstance(value, dict):
-        # How an embedding's numbers travel is the client's own affair.
-        return {
-            key: _plain(each)
-            for key, each in value.items()
-            if each is not None and key != "encoding_format"
-        }
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def ranks() -> str:
+    """A folder of the tokenisers' files that the examples count with; a package of the compat extra has them."""
+    found = find_spec("litellm")
+    return (
+        str(Path(found.origin).parent / "litellm_core_utils/tokenizers")
+        if found and found.origin
+        else ""
+    )
 
 
 # --- reading ---
 
 
 def _document(file: Path) -> dict[str, Any]:
+    """A flow's file, or nothing where it is none: whether it is, the sides are asked."""
     text = file.read_text(encoding="utf-8-sig")
     if file.suffix == ".prompty":
         text = text.split("---")[1]
-    return YAML(typ="safe", pure=True).load(text) or {}
+    try:
+        found = YAML(typ="safe", pure=True).load(text)
+    except YAMLError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _sample(value: Any, folder: Path) -> dict[str, Any]:
@@ -218,17 +266,16 @@ def _sample(value: Any, folder: Path) -> dict[str, Any]:
 def _made_up(told: Any) -> Any:
     """A value for an input that neither the flow nor its data has one for."""
     kind = told.get("type", "string") if isinstance(told, dict) else "string"
-    picture = {"data:image/png;base64": PICTURE}
-    values = {"list": [], "object": {}, "int": 3, "double": 0.5, "bool": True, "image": picture}
+    values = {"list": [], "object": {}, "int": 3, "double": 0.5, "bool": True, "image": _shown()}
     return values.get(kind, "Some text.")
 
 
 def _init(sample: dict[str, Any], folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = sample.get("init") or {}
-    for name in ("init.json", "run.yml"):
+    found = _sample(sample.get("init"), folder)
+    for name in ("init.json", "run.yml", "run.yaml"):
         if not found and (folder / name).is_file():
             told = YAML(typ="safe", pure=True).load((folder / name).read_text(encoding="utf-8"))
-            found = told.get("init") or {} if name == "run.yml" else told
+            found = told.get("init") or {} if name != "init.json" else told
     return found
 
 
@@ -238,8 +285,10 @@ def _defaults(declared: dict[str, Any]) -> set[str]:
 
 
 def _parameters(document: dict[str, Any], folder: Path) -> list[str]:
-    module, _, thing = document["entry"].partition(":")
+    module, _, thing = str(document.get("entry", "")).partition(":")
     file = folder / f"{module.replace('.', '/')}.py"
+    if not file.is_file():
+        return []
     for each in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(each, ast.ClassDef) and each.name == thing:
             for inner in each.body:
@@ -274,16 +323,43 @@ def _rows(folder: Path, wanted: set[str]) -> list[dict[str, Any]]:
 
 
 def _placed(value: Any, folder: Path) -> Any:
+    """With images' paths made absolute, and images of the web replaced."""
     if isinstance(value, dict):
+        key = next(iter(value), "")
+        if _is_image(key, "url"):
+            return _shown()
         return {
-            key: str(folder / each) if _is_path_of_image(key) else _placed(each, folder)
+            key: str(folder / each) if _is_image(key, "path") else _placed(each, folder)
             for key, each in value.items()
         }
     return [_placed(each, folder) for each in value] if isinstance(value, list) else value
 
 
-def _is_path_of_image(key: object) -> bool:
-    return isinstance(key, str) and key.startswith("data:image/") and key.endswith(";path")
+def _inline(value: Any, folder: Path) -> Any:
+    """With the bytes of images in place of their paths: whoever asks a server is elsewhere."""
+    if isinstance(value, dict):
+        key = next(iter(value), "")
+        if _is_image(key, "path"):
+            wire = base64.b64encode((folder / value[key]).read_bytes()).decode()
+            return {key.replace(";path", ";base64"): wire}
+        return {key: _inline(each, folder) for key, each in value.items()}
+    return [_inline(each, folder) for each in value] if isinstance(value, list) else value
+
+
+def _shown() -> dict[str, str]:
+    return {"data:image/png;base64": PICTURE}
+
+
+def _is_shown(told: Any) -> bool:
+    if not isinstance(told, dict):
+        return False
+    default = told.get("default")
+    is_address = told.get("type") == "image" and str(default).startswith("http")
+    return is_address or ";url" in json.dumps(default, default=str)
+
+
+def _is_image(key: object, how: str) -> bool:
+    return isinstance(key, str) and key.startswith("data:image/") and key.endswith(f";{how}")
 
 
 def _run_mapping(file: Path) -> dict[str, str]:
@@ -293,33 +369,3 @@ def _run_mapping(file: Path) -> dict[str, str]:
     told = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     is_own = (file.parent / str(told.get("flow"))).resolve() in (file, file.parent)
     return told.get("column_mapping") or {} if is_own else {}
-
-
-# --- digests ---
-
-#: What is compared of each thing that was asked.
-COMPARED = ("outputs", "metrics", "error", "requests", "completed", "failed")
-
-
-def digests(told: dict[str, Any]) -> dict[str, Any]:
-    """What is kept of a flow's results. Parts that differ from run to run are kept as `changing`."""
-    if "load" in told:
-        return {"load": told["load"]}
-    again = told.get("again", {})
-    kept: dict[str, Any] = {}
-    changing = {part for part in COMPARED if again and again.get(part) != told["single"].get(part)}
-    for asked, result in told.items():
-        if asked == "again":
-            continue
-        kept[asked] = {}
-        for part in COMPARED:
-            if part in result:
-                # A metric is a number: 1 and 1.0 are one.
-                value = _plain(result[part]) if part == "metrics" else result[part]
-                is_plain = part in ("error", "completed", "failed")
-                kept[asked][part] = (
-                    "changing" if part in changing else value if is_plain else digest(value)
-                )
-        is_counted = "requests" not in changing
-        kept[asked]["calls"] = len(result["requests"]) if is_counted else "changing"
-    return kept

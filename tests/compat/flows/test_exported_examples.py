@@ -15,10 +15,10 @@ from farthing.base.clock import SystemClock
 from farthing.flows.export.export import export
 from farthing.flows.open import open_flow
 from farthing.flows.runnable import Runnable
-from tests.compat.flows import cases
+from tests.compat.flows import results
 from tests.compat.flows.endpoint import Endpoint
+from tests.compat.flows.here import NAMES, clean, pytestmark, root
 from tests.compat.flows.ours import Ours
-from tests.compat.flows.test_promptflow_examples import NAMES, clean, pytestmark, root
 
 __all__ = ["clean", "pytestmark", "root"]
 GRAPHS = [name for name in NAMES if name.endswith("flow.dag.yaml")]
@@ -27,7 +27,7 @@ GRAPHS = [name for name in NAMES if name.endswith("flow.dag.yaml")]
 class Exported(Ours):
     """The same case as a Python module, which stands in another folder than the flow."""
 
-    def _open(self, variant: str | None) -> Runnable:
+    def _open(self, variant: str | None, *, is_streaming: bool = False) -> Runnable:
         file = export(self.case.file, self.folder / "exported.py", variant=variant, replaces=True)
         return open_flow(
             file, models=self.models, connections=self.connections, clock=SystemClock()
@@ -51,5 +51,5 @@ async def _single(ours: Ours) -> dict[str, Any]:
 
 def _compared(told: dict[str, Any]) -> dict[str, Any]:
     """What must be equal. What was asked before a line failed beside it is a matter of time."""
-    parts = [part for part in cases.COMPARED if part in told]
+    parts = [part for part in results.COMPARED if part in told]
     return {part: told[part] for part in parts if part != "requests" or told["error"] is None}

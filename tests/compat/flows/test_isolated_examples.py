@@ -23,14 +23,13 @@ from farthing.flows.batch.runs import Runs
 from farthing.flows.isolation.settings import isolation_of
 from farthing.flows.jobs import opened
 from farthing.flows.remote import RemoteModels
-from tests.compat.flows import cases, test_promptflow_examples
+from tests.compat.flows import cases, results, test_promptflow_examples
 from tests.compat.flows.endpoint import Endpoint
+from tests.compat.flows.here import NAMES, clean, pytestmark, root
 from tests.compat.flows.ours import connections
 
 EXPECTED = test_promptflow_examples.EXPECTED["flows"]
-clean = test_promptflow_examples.clean
-root = test_promptflow_examples.root
-pytestmark = test_promptflow_examples.pytestmark
+__all__ = ["clean", "pytestmark", "root"]
 
 
 class Both:
@@ -39,7 +38,7 @@ class Both:
     def __init__(self, root: Path, name: str, endpoint: Endpoint, folder: Path) -> None:
         self._root, self._endpoint, self._folder = root, endpoint, folder
         self._case = cases.case(root, name)
-        os.environ.update(cases.values_of(cases.ENVIRONMENT, endpoint.url))
+        os.environ.update(cases.environment(endpoint.url))
         os.chdir(self._case.file.parent)
         self._data = folder / "data.jsonl"
         self._data.write_text("".join(f"{json.dumps(row)}\n" for row in self._case.rows))
@@ -52,7 +51,7 @@ class Both:
         except FarthingError as error:
             told = {"refused": str(error)}
         asked = list(self._endpoint.asked)
-        return {**told, "requests": cases.requests(asked, self._root)}
+        return {**told, "requests": results.requests(asked, self._root)}
 
     async def _ran(self, isolate: str | None) -> dict[str, Any]:
         database = connect(Storage(url=f"sqlite:///{self._folder / f'{isolate}.db'}"))
@@ -77,8 +76,8 @@ class Both:
             lines = await runs.lines_after(run.id)
         kept = [(e.number, e.status, e.inputs, e.outputs, e.error_message) for e in lines]
         return {
-            "lines": cases.seen(kept, self._root, self._folder),
-            "metrics": cases.seen(dict(run.metrics), self._root, self._folder),
+            "lines": results.seen(kept, self._root, self._folder),
+            "metrics": results.seen(dict(run.metrics), self._root, self._folder),
             "error": run.error_message,
         }
 
@@ -96,7 +95,7 @@ def both(request: pytest.FixtureRequest, root: Path, tmp_path: Path, clean: None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("both", test_promptflow_examples.NAMES or ["none"], indirect=True)
+@pytest.mark.parametrize("both", NAMES or ["none"], indirect=True)
 async def test_an_example_does_the_same_in_processes(
     both: Both, request: pytest.FixtureRequest
 ) -> None:

@@ -81,11 +81,16 @@ class Batch:
     ) -> Run:
         """A new run to its end. rows: in place of `definition.data`.
 
-        Failed lines do not stop it. Raises before anything runs: FlowInputError (no data, a mapping that
-        fits nothing), NotFoundError (`run`, `resume_from`), ConflictError (the name is taken). Raises
+        Failed lines do not stop it. Raises before anything runs: FlowInputError (no data, no inputs, a
+        mapping that fits nothing), NotFoundError (`run`, `resume_from`), ConflictError (the name is taken). Raises
         while it runs: FlowInputError for data that is broken further on, StorageError. Whatever ends it,
         a cancellation too, `resume` goes on with it.
         """
+        if self._flow.flow.nodes and not self._flow.flow.inputs:
+            raise FlowInputError(
+                f"The flow '{self._flow.flow.name}' has no inputs, so all lines of a run would be the same.",
+                hint="Declare inputs in its flow.dag.yaml, or run it once with `farthing flow test`.",
+            )
         source = None if definition.data is None else Path(definition.data)
         definition = msgspec.structs.replace(
             definition,

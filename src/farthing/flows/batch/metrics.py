@@ -15,11 +15,11 @@ _METRICS: ContextVar[Metrics | None] = ContextVar("farthing_flow_metrics", defau
 def log_metric(key: str, value: float, variant_id: str | None = None) -> None:
     """Keep a metric for the run; the last value of a key counts. Outside of a run it goes nowhere.
 
-    variant_id: of the old kind of runs with several variants; the key then ends in `.<variant_id>`.
+    variant_id: of the old kind of runs with several variants; prompt flow takes it and does nothing with it.
     """
     metrics = _METRICS.get()
     if metrics is not None:
-        metrics[f"{key}.{variant_id}" if variant_id else key] = value
+        metrics[key] = value
 
 
 @contextmanager

@@ -32,14 +32,29 @@ def check_python(flow: Flow, node: Node, known: Known) -> Iterator[Finding]:
         )
         return
     for function in marked:
-        yield from _check_ports(file, node, function, known)
+        yield from _check_ports(file, node, function, _made_with(tree, function), known)
+
+
+def _made_with(tree: ast.Module, method: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    """What the class of a tool that is a method takes to be made; the node's inputs give that as well."""
+    for each in ast.walk(tree):
+        if isinstance(each, ast.ClassDef) and method in each.body:
+            makers = [one for one in each.body if getattr(one, "name", "") == "__init__"]
+            return [
+                arg for one in makers if isinstance(one, ast.FunctionDef) for arg in one.args.args
+            ]
+    return []
 
 
 def _check_ports(
-    file: Path, node: Node, function: ast.FunctionDef | ast.AsyncFunctionDef, known: Known
+    file: Path,
+    node: Node,
+    function: ast.FunctionDef | ast.AsyncFunctionDef,
+    made_with: list[ast.arg],
+    known: Known,
 ) -> Iterator[Finding]:
     arguments = function.args
-    names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *made_with]
     by_name = {each.arg: each for each in names if each.arg != "self"}
     for port in node.inputs:
         if port.name not in by_name:

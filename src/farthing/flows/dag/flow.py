@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from farthing.base.clock import Clock
 from farthing.core.errors import FlowInputError
 from farthing.flows.batch.metrics import collecting, log_metric
@@ -21,7 +23,7 @@ from farthing.flows.engine.line import failure
 from farthing.flows.engine.pieces import is_generator, pieces, stream_threads
 from farthing.flows.engine.plan import Body, LineResult, Plan
 from farthing.flows.graph import Flow, Node
-from farthing.flows.models import Models, Spent
+from farthing.flows.models import TAKES_PIECES, Models, Spent
 from farthing.flows.prompts import guard
 from farthing.flows.prompts.images import load_inputs, unfetched
 from farthing.flows.prompts.requests import Vendor
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 #: What stands in place of a node's body.
 Around = Callable[[Flow, Node, Body], Body]
+#: Tools that can give their answer piece by piece, as LLM nodes can.
+_STREAMING_TOOLS = ("promptflow.tools.aoai_gpt4v.", "promptflow.tools.openai_gpt4v.")
 
 
 class DagFlow:
@@ -160,6 +164,8 @@ class DagFlow:
             "custom_llm": lambda each: python_body(self.flow, each, self._connections),
         }
         body = makers[node.kind](node)
+        if (node.source.tool or "").startswith(_STREAMING_TOOLS) and self.flow.is_last(node):
+            body = _in_pieces(body)
         if self._cache is not None:
             body = self._cache.wrap(self.flow, node, body)
         return body if self._around is None else self._around(self.flow, node, body)
@@ -183,9 +189,21 @@ class DagFlow:
             self._models,
             vendor=vendor,
             new_token=self._new_token,
+            is_last=self.flow.is_last(node),
         )
         self._llms.append(llm)
         return llm.body
 
     def _new_token(self) -> str:
         return guard.new_token(self._clock)
+
+
+def _in_pieces(body: Body) -> Body:
+    """The body, asked for a stream where whoever asked for the line takes pieces."""
+
+    def call(**values: Any) -> Any:
+        if TAKES_PIECES.get():
+            values["stream"] = True
+        return body.call(**values)
+
+    return msgspec.structs.replace(body, call=call)

@@ -98,7 +98,10 @@ class Engine:
 
 
 def _over_lines(port: Port, lines: Sequence[LineResult], values: Mapping[str, Any]) -> Any:
-    """A port of an aggregation: a list over the lines, or what another aggregation returned."""
+    """A port of an aggregation: a list over the lines, or what another aggregation returned.
+
+    None stands for a line in which the node was bypassed, so that the lists of all ports have the same lines.
+    """
     reference = port.reference
     if reference is None:
         return port.value
@@ -108,6 +111,7 @@ def _over_lines(port: Port, lines: Sequence[LineResult], values: Mapping[str, An
         return resolve(values[reference.node], reference.path)
     return [
         resolve(line.values[reference.node], reference.path)
-        for line in lines
         if reference.node in line.values
+        else None
+        for line in lines
     ]

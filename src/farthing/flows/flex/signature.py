@@ -102,7 +102,8 @@ def outputs(function: Callable[..., Any], declared: Mapping[str, Any]) -> tuple[
             Output(name=name, reference=None, kind=kind_of(each) or "object")
             for name, each in hints.items()
         )
-    return (Output(name="output", reference=None, kind=kind_of(hint) or "string"),)
+    kind = kind_of(hint) or "string"
+    return (Output(name="output", reference=None, kind=kind, is_assumed=True),)
 
 
 def returned(function: Callable[..., Any]) -> Any:

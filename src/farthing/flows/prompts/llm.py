@@ -10,7 +10,7 @@ import msgspec
 from farthing.core.errors import FlowFormatError
 from farthing.flows.engine.plan import Body
 from farthing.flows.graph import Node
-from farthing.flows.models import Models, Spent
+from farthing.flows.models import TAKES_PIECES, Models, Spent
 from farthing.flows.prompts.chat import parse_chat, pictures_in
 from farthing.flows.prompts.guard import Guard, PromptText, unguard
 from farthing.flows.prompts.requests import (
@@ -38,14 +38,19 @@ class Llm:
         vendor: Vendor,
         new_token: NewToken,
         detail: str = "auto",
+        is_last: bool = False,
     ) -> None:
-        """Raises FlowFormatError: no api, no model, or a template variable with a parameter's name."""
+        """is_last: only outputs of the flow read it, so it comes piece by piece to whoever takes pieces.
+
+        Raises FlowFormatError: no api, no model, or a template variable with a parameter's name.
+        """
         self._node = node
         self._api: Api = msgspec.convert(node.api or "chat", Api)
         self._vendor = vendor
         self._models = models
         self._new_token = new_token
         self._detail = detail
+        self._is_last = is_last
         self._template = with_pictures_apart(template)
         self._parameters = parameter_names(self._api, vendor)
         self._model_name = "deployment_name" if vendor == "AzureOpenAI" else "model"
@@ -59,6 +64,8 @@ class Llm:
     async def _call(self, exposed: frozenset[str], **values: Any) -> Any:
         given = {name: value for name, value in values.items() if name in self._parameters}
         rest = {name: value for name, value in values.items() if name not in self._parameters}
+        if self._is_last and TAKES_PIECES.get():
+            given["stream"] = True
         body = self.request(given, rest, exposed)
         if body.get("stream"):
             return self._models.stream(self._api, body, self.spent)
@@ -107,11 +114,10 @@ class Llm:
 
 def prompt_body(template: str, new_token: NewToken) -> Body:
     """The body of a prompt node: its text, in which the template's roles count and the inputs' do not."""
-    shown = with_pictures_apart(template)
 
     def call(exposed: frozenset[str], **values: Any) -> PromptText:
         guard = Guard(new_token)
-        text = render(shown, guard.guarded(values, exposed))
+        text = render(template, guard.guarded(values, exposed))
         return PromptText.of(text, guard.tokens)
 
     return Body(call=call, is_async=False, wants_exposed=True)

@@ -124,7 +124,12 @@ def _outputs(file: PromptyFile) -> tuple[Output, ...]:
     is_chat = any(each.is_chat_input for each in file.inputs) and file.dialect is Dialect.SECOND
     names = file.outputs or ("output",)
     return tuple(
-        Output(name=each, reference=None, is_chat_output=is_chat and len(names) == 1)
+        Output(
+            name=each,
+            reference=None,
+            is_chat_output=is_chat and len(names) == 1,
+            is_assumed=not file.outputs,
+        )
         for each in names
     )
 

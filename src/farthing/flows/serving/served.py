@@ -23,6 +23,7 @@ from farthing.core.errors import (
 from farthing.flows.engine.line import take_inputs
 from farthing.flows.engine.pieces import close, is_generator, pieces, stream_threads
 from farthing.flows.engine.plan import LineResult
+from farthing.flows.models import TAKES_PIECES
 from farthing.flows.runnable import Runnable
 from farthing.flows.serving.inputs import refuse_files
 from farthing.flows.serving.swagger import document
@@ -113,8 +114,11 @@ class ServedFlow:
             )
         return given
 
-    async def score(self, inputs: Mapping[str, Any]) -> Answer:
+    async def score(self, inputs: Mapping[str, Any], *, takes_pieces: bool = False) -> Answer:
         """Run one line. Raises what failed it, as a FarthingError.
+
+        takes_pieces: the last models are asked for streams, and one output may come piece by piece; without
+        it, outputs that are generators are joined.
 
         Inputs that would make the flow read a file are refused: whoever asks is not on this machine.
         """
@@ -123,12 +127,18 @@ class ServedFlow:
         # The flow's own defaults may be files of its folder.
         given = {name: value for name, value in taken.items() if name in inputs}
         refuse_files(self.flow.inputs, given)
-        result = await self._runnable.run(inputs)
+        token = TAKES_PIECES.set(takes_pieces)
+        try:
+            result = await self._runnable.run(inputs)
+        finally:
+            TAKES_PIECES.reset(token)
         answer = None
         try:
             if result.error is not None:
                 self._tell(result)
                 raise result.error
+            if not takes_pieces:
+                await self._join_several(result)
             answer = self._answer(result)
         finally:
             await self._close_unused(result, answer)
@@ -138,6 +148,17 @@ class ServedFlow:
         """Close the flow. Idempotent."""
         self._threads.close()
         await self._runnable.aclose()
+
+    async def _join_several(self, result: LineResult) -> None:
+        """Make texts of the generators when there are several; a single one is read as it is sent."""
+        shown = {name: each for name, each in result.outputs.items() if name not in self._hidden}
+        sources = {name: each for name, each in shown.items() if is_generator(each)}
+        texts: dict[int, str] = {}
+        for name, source in sources.items() if len(sources) > 1 else ():
+            if id(source) not in texts:
+                coming = _told(pieces(source, self._threads), name)
+                texts[id(source)] = "".join([str(piece) async for piece in coming])
+            result.outputs[name] = texts[id(source)]
 
     def _answer(self, result: LineResult) -> Answer:
         shown = {name: each for name, each in result.outputs.items() if name not in self._hidden}

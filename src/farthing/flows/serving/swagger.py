@@ -38,11 +38,8 @@ def document(
 
 
 def _info(flow: Flow) -> dict[str, str]:
-    info = {
-        "title": f"Promptflow[{flow.name}] API",
-        "version": "1.0.0",
-        "x-flow-name": flow.name,
-    }
+    name = flow.folder.resolve().name  # prompt flow names what it serves after its folder
+    info = {"title": f"Promptflow[{name}] API", "version": "1.0.0", "x-flow-name": name}
     for each in flow.inputs:
         if each.is_chat_input:
             info["x-chat-input"] = each.name
@@ -61,10 +58,11 @@ def _score(flow: Flow, hidden: Collection[str], sample: object) -> dict[str, Any
         takes["properties"] = {each.name: _input(each) for each in flow.inputs}
         takes["required"] = [each.name for each in flow.inputs]
     gives: dict[str, Any] = {"type": "object"}
-    if flow.outputs:
+    declared = [each for each in flow.outputs if not each.is_assumed]
+    if declared:
         gives["properties"] = {
             each.name: _schema(each)
-            for each in flow.outputs
+            for each in declared
             if each.name not in hidden and not each.is_for_evaluation
         }
     return {

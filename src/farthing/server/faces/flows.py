@@ -74,7 +74,7 @@ async def score(visit: Visit) -> None:
     with asking(models) as spent, in_callers_trace(exchange):
         stop_when_gone(exchange)
         try:
-            answer = await flow.score(flow.inputs(body))
+            answer = await flow.score(flow.inputs(body), takes_pieces=_STREAM in wanted)
             try:
                 await _send(exchange, answer, wanted, spent)
             finally:
