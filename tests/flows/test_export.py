@@ -189,7 +189,7 @@ outputs: {half: {reference: "${half.output.value}"}}
         "half.py": TOOL + "def half(n: int):\n    return {'value': n / 2}\n",
         "total.py": metric + "def total(halves: list, ns: list, names: list, factor: int):\n"
         "    log_metric('lines', len(ns))\n    log_metric('names', len(names))\n"
-        "    return {'sum': sum(halves) * factor}\n",
+        "    return {'sum': sum(each or 0 for each in halves) * factor}\n",
         "share.py": metric + "async def share(total: float):\n    log_metric('share', total)\n",
     }
     folder = write(tmp_path / "flow", files, is_laid_out=True)

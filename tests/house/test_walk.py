@@ -75,6 +75,8 @@ def test_a_line_walks_few_rooms_and_modules(
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
+    # Python's own event loop, as where uvloop is not installed: tasks that are made in C leave no trace.
+    monkeypatch.setitem(sys.modules, "uvloop", None)
     with Walk() as walk:
         result = CliRunner().invoke(flow, ["run", ".", "--data", "data.jsonl"])
     assert result.exit_code == 0, result.output

@@ -109,9 +109,5 @@ def _over_lines(port: Port, lines: Sequence[LineResult], values: Mapping[str, An
         return [line.inputs.get(reference.name) for line in lines]
     if reference.node in values:
         return resolve(values[reference.node], reference.path)
-    return [
-        resolve(line.values[reference.node], reference.path)
-        if reference.node in line.values
-        else None
-        for line in lines
-    ]
+    found = (line.values.get(reference.node) for line in lines)
+    return [None if each is None else resolve(each, reference.path) for each in found]

@@ -16,8 +16,8 @@ class Lines(list[Any]):
         self._results = results
 
     def node(self, name: str) -> list[Any]:
-        """What a node returned in each line in which it ran."""
-        return [line.values[name] for line in self._results if name in line.values]
+        """What a node returned in each line; None where it was bypassed, so that all lists have the same lines."""
+        return [line.values.get(name) for line in self._results]
 
     def inputs(self, name: str) -> list[Any]:
         """What each line was given for an input of the flow."""

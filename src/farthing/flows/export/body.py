@@ -210,7 +210,9 @@ class Body:
         values = f"lines.node({text(reference.node)})"
         if not reference.path:
             return values
-        return _for_each(self._part("each", reference), values)
+        # A line that bypassed the node has no part of what it returned.
+        part = flat(self._part("each", reference)) or "each"
+        return _for_each(Chain(("None", "if each is None", f"else {part}")), values)
 
     def _aggregations(self) -> Sequence[NodeCode]:
         return [self._codes[node.name] for node in self._flow.nodes if node.is_aggregation]
