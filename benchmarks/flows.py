@@ -174,6 +174,8 @@ def beside(report: Report, folder: Path, mock_port: int, python: str) -> None:
     report.add("promptflow_batch_model_lines_per_s", 1000 / run.seconds)
     report.add("promptflow_batch_model_peak_mib", run.peak_mib)
     report.add("promptflow_batch_model_cpu_s", run.cpu_s)
+    ours = report.figures["batch_model_cpu_s"]
+    report.add("promptflow_batch_model_cpu_ratio", run.cpu_s / ours, target=50)
 
 
 def _median(measure: Callable[[], float], rounds: int) -> float:
