@@ -14,6 +14,8 @@ from click.testing import CliRunner, Result
 from farthing.cli.flow import flow
 from farthing.core.errors import FarthingError, FlowFormatError, FlowInputError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _in_a_folder_with_a_simulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,9 @@ from farthing.cli.pf import pf
 from farthing.core.errors import ConflictError, FarthingError, FlowError
 from farthing.flows.experiment.command import CommandFailedError
 
+pytestmark = pytest.mark.slow
+
+
 FLOW = """inputs:
   text: {type: string}
 outputs:

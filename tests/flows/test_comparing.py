@@ -30,6 +30,8 @@ from farthing.flows.variants.results import Compared, compared
 from tests.flows.batches import open_runs
 from tests.flows.variant_world import FILES, FLOW, MAPPING, Project, lay, project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,9 @@ from farthing.flows.export.export import export
 from farthing.flows.open import open_flow
 from farthing.flows.remote import RemoteModels
 from tests.flows.exports import TOOL, told, write
+
+pytestmark = pytest.mark.slow
+
 
 #: By file: functions that take any values. Each has one parameter that must be given, and others.
 CODES = {

@@ -15,7 +15,10 @@ from farthing.cli.flow_templates import templates, write_template
 from farthing.flows.isolation import flow as isolated
 from tests.flows.apart import PROMPTY, Place, Ran, asking, place, rows, written
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="as tests/flows/test_isolation.py")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="as tests/flows/test_isolation.py"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture

@@ -12,6 +12,9 @@ import pytest
 import farthing
 from farthing.core.errors import FlowError, FlowInputError
 
+pytestmark = pytest.mark.slow
+
+
 SRC = Path(__file__).parents[2]
 PROGRAM = """
 import dataclasses, os

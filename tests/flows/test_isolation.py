@@ -17,7 +17,10 @@ from farthing.flows.isolation.errors import raised, told
 from farthing.flows.isolation.settings import Isolation, asked_of_prompt_flow, isolation_of
 from tests.flows.apart import Place, is_alive, place, rows, written
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes run")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="/proc tells which processes run"),
+    pytest.mark.slow,
+]
 
 
 @pytest.fixture

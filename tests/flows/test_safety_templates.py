@@ -15,6 +15,9 @@ from farthing.flows.prompts import sandbox
 from farthing.flows.prompts.images import Image
 from farthing.flows.prompts.templates import PromptError, render
 
+pytestmark = pytest.mark.slow
+
+
 BIG = "x" * 1_000_000
 #: Templates that Jinja's own sandbox would run for hours, or until the machine has no memory left.
 ENDLESS = {

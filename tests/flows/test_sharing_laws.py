@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,9 @@ from farthing.flows.variants.matrix import lineages, product, selected
 from farthing.flows.variants.results import compared, rows
 from tests.flows.batches import open_runs
 from tests.flows.variant_world import lay
+
+pytestmark = pytest.mark.slow
+
 
 #: Says who it is and what it was given; each call is a line in `calls`.
 CODE = """
