@@ -5,6 +5,8 @@ Needs the standard library and cryptography: the original's environment loads th
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import ssl
 import tempfile
 from datetime import UTC, datetime
@@ -83,5 +85,7 @@ class Authority:
 
 @cache
 def authority() -> Authority:
-    """The one of this process; its folder stays until the machine forgets it."""
-    return Authority(Path(tempfile.mkdtemp(prefix="flows-authority-")))
+    """The one of this process; its folder goes when the process ends in good order."""
+    folder = tempfile.mkdtemp(prefix="flows-authority-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Authority(Path(folder))
