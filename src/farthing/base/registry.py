@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from farthing.core.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
+
+
+def imported(kind: str, name: str, target: str) -> Any:
+    """What stands at `module:attribute`. kind, name: what it is, for messages. Raises ConfigError."""
+    module_name, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module_name), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"The {kind} '{name}' could not be loaded from {target}: {error}.",
+            hint="Is the package that brings it (or the extra it needs) installed?",
+        ) from error
 
 
 class Registry(Generic[T]):
@@ -47,7 +59,7 @@ class Registry(Generic[T]):
             names = list(self)
             hint = did_you_mean(name, names) or f"Known: {', '.join(names)}."
             raise ConfigError(f"There is no {self._kind} '{name}'.", hint=hint)
-        thing = self._load(name, self._targets[name])
+        thing: T = imported(self._kind, name, self._targets[name])
         self._loaded[name] = thing
         return thing
 
@@ -60,17 +72,6 @@ class Registry(Generic[T]):
             return True
         self._scan()
         return name in self._targets
-
-    def _load(self, name: str, target: str) -> T:
-        module_name, _, attribute = target.partition(":")
-        try:
-            thing: T = getattr(import_module(module_name), attribute)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"The {self._kind} '{name}' could not be loaded from {target}: {error}.",
-                hint="Is the package that brings it (or the extra it needs) installed?",
-            ) from error
-        return thing
 
     def _scan(self) -> None:
         if self._is_scanned:

@@ -113,10 +113,9 @@ def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'farthing.flows' has no attribute '{name}'")
-    from farthing.base.registry import Registry
+    from farthing.base.registry import imported
 
-    target = f"farthing.flows.{home}:{name}"
-    return Registry[Any]("part of flows", "farthing.nobody", {name: target}).get(name)
+    return imported("part of flows", name, f"farthing.flows.{home}:{name}")
 
 
 def __dir__() -> list[str]:

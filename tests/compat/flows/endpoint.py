@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.compat.flows import world
 from tests.compat.flows.authority import authority
+from tests.loopback import Loopback
 
 _LANGUAGE = re.compile(r"(/language/|/translate\b)[^?]*")
 _PATH = re.compile(r"/(chat/completions|completions|embeddings)(?:\?.*)?$")
@@ -35,7 +34,7 @@ def digest(value: Any) -> str:
     return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-class Endpoint:
+class Endpoint(Loopback):
     """Listens on loopback. asked: path and body of each request to a model, in the order in which they came.
 
     connections: by name, for the original's processes, which ask for them over HTTP.
@@ -121,30 +120,7 @@ class Endpoint:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 return
 
-        class Server(ThreadingHTTPServer):
-            def handle_error(self, request: Any, address: Any) -> None:
-                return  # clients go as they like
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        # A client that keeps its connection must not keep the server.
-        self._server.block_on_close = False
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-
-    def __enter__(self) -> Endpoint:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(Handler)
 
 
 def answer_to(path: str, body: dict[str, Any]) -> tuple[str, bytes]:

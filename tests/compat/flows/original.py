@@ -18,25 +18,8 @@ from typing import Any
 
 from tests.compat.flows import cases, results
 from tests.compat.flows.endpoint import Endpoint
+from tests.compat.flows.sessions import KEYRING
 
-#: A keyring for machines without one: the original encrypts its connections with a key from there.
-_KEYRING = """
-from pathlib import Path
-from keyring.backend import KeyringBackend
-
-class Keyring(KeyringBackend):
-    priority = 1
-    file = Path(__file__).with_suffix(".key")
-
-    def get_password(self, service, username):
-        return self.file.read_text() if self.file.is_file() else None
-
-    def set_password(self, service, username, password):
-        self.file.write_text(password)
-
-    def delete_password(self, service, username):
-        self.file.unlink(missing_ok=True)
-"""
 #: Its own errors that it reports as if a flow's code had raised them.
 _OWN_ERRORS = ("InvalidOutputKeyError", "LLMError", "UnknownConnectionType")
 
@@ -82,7 +65,7 @@ class Original:
     def _set_home(self) -> None:
         """A home for this flow alone."""
         home = Path(tempfile.mkdtemp(dir=os.environ["HOME"]))
-        (home / "kept_key.py").write_text(_KEYRING)
+        (home / "kept_key.py").write_text(KEYRING)
         sys.path.insert(0, str(home))
         os.environ["PYTHONPATH"] = f"{home}:{os.environ['PYTHONPATH']}"
         os.environ["PYTHON_KEYRING_BACKEND"] = "kept_key.Keyring"

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from farthing.base.registry import Registry
+from farthing.base.registry import imported
 from farthing.core.errors import ConfigError, FlowError
 from farthing.flows import shim
 from farthing.flows.tools.packaged import absent_tools, former_tools, near_tool, packaged_tools
@@ -35,10 +35,7 @@ def package_tool(name: str) -> PackageTool:
     first = str(told.get("class_name") or told["function"])
     with shim.active():
         try:
-            things: Registry[Any] = Registry(
-                "package tool", "farthing.nobody", {name: f"{told['module']}:{first}"}
-            )
-            thing = things.get(name)
+            thing = imported("package tool", name, f"{told['module']}:{first}")
         except ConfigError as error:
             raise FlowError(error.message, hint=error.hint) from error
         except Exception as error:  # border: another's package

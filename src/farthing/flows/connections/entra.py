@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from farthing.base.clock import Clock, SystemClock
-from farthing.base.registry import Registry
+from farthing.base.registry import imported
 from farthing.core.errors import ConfigError, FarthingError, FlowError
 from farthing.core.private import Private
 
@@ -146,11 +146,8 @@ class Tokens:
         described = _Described(self._name, self._environ, self._clock)
         if is_described(self._environ):
             return described
-        azure: Registry[Any] = Registry(
-            "credential", "farthing.nobody", {"default": "azure.identity:DefaultAzureCredential"}
-        )
         try:
-            kind = azure.get("default")
+            kind = imported("credential", "default", "azure.identity:DefaultAzureCredential")
         except ConfigError:  # it is not installed
             return described
         credential: Credential = kind()

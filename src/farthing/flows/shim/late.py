@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from farthing.base.registry import Registry
+from farthing.base.registry import imported
 from farthing.core.errors import ConfigError, did_you_mean
 from farthing.flows.shim import UnsupportedImportError, place_of
 
@@ -22,14 +22,13 @@ def late(
     module: as in `promptflow.core`. names: to `module:attribute`. known: what the module has already.
     instead: what to say of names that are not here. It raises UnsupportedImportError.
     """
-    things: Registry[Any] = Registry("name", "farthing.nobody", names)
 
     def look_up(name: str) -> Any:
         if name.startswith("_") or _is_module(module, name):
             raise AttributeError(name)
         if name in names:
             try:
-                return things.get(name)
+                return imported("name", name, names[name])
             except ConfigError as error:
                 raise UnsupportedImportError(error.message, name=module, hint="") from error
         public = [each for each in (*known, *names) if not each.startswith("_")]
